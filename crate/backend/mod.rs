@@ -1,0 +1,105 @@
+//! What runs a plan. A backend knows nothing of Qwen; a model knows nothing of a device.
+
+pub mod cpu;
+pub mod webgpu;
+
+use std::sync::Arc;
+
+use futures_util::future::LocalBoxFuture;
+
+use crate::error::Result;
+use crate::plan::state::{PageCopy, PageId};
+use crate::plan::{Batch, BufferId, Plan, WeightId};
+
+/// Which backend, where that has to be said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackendKind {
+    Cpu,
+    WebGpu,
+}
+
+impl BackendKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            BackendKind::Cpu => "cpu",
+            BackendKind::WebGpu => "webgpu",
+        }
+    }
+}
+
+/// What a user may want to know of the backend in use.
+#[derive(Debug, Clone)]
+pub struct BackendInfo {
+    pub kind: BackendKind,
+    /// The adapter's own description, or the instruction set in use.
+    pub adapter: String,
+    /// Optional features in use.
+    pub features: Vec<String>,
+}
+
+/// How much a prepared plan has to take at once.
+#[derive(Debug, Clone, Copy)]
+pub struct RunLimits {
+    /// Rows a run.
+    pub max_rows: usize,
+    /// Rows with logits a run.
+    pub max_outputs: usize,
+    /// Sequences a run.
+    pub max_sequences: usize,
+    /// Pages of state in the pool.
+    pub n_pages: usize,
+    /// Gives every buffer memory of its own, so that `read_buffer` can show any of them.
+    pub keep_buffers: bool,
+}
+
+/// What runs cost since the counters were last taken; a CPU has no dispatches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RunStats {
+    pub weight_bytes_read: u64,
+    pub dispatches: u64,
+    pub submits: u64,
+    pub bind_groups_created: u64,
+    pub buffers_created: u64,
+    pub bytes_written: u64,
+    pub bytes_read_back: u64,
+}
+
+/// Runs plans. The order of calls is `prepare`, `upload` of every weight, `finish_upload`, then runs.
+pub trait Backend {
+    fn info(&self) -> &BackendInfo;
+
+    /// Allocates weights, state and scratch, and makes whatever a run needs. Afterwards a run allocates nothing.
+    fn prepare(&mut self, plan: Arc<Plan>, limits: RunLimits) -> LocalBoxFuture<'_, Result<()>>;
+
+    /// Takes whole rows of a weight, `first_row` on, in the file's own layout. Rows come in order and once.
+    fn upload(&mut self, weight: WeightId, first_row: u32, bytes: &[u8]) -> Result<()>;
+
+    /// Waits until what was queued so far is done, so that a fast source does not pile up copies.
+    fn flush(&mut self) -> LocalBoxFuture<'_, Result<()>>;
+
+    /// After the last upload: waits for it and reports what failed on the way (GPU memory above all).
+    fn finish_upload(&mut self) -> LocalBoxFuture<'_, Result<()>>;
+
+    /// Starts a run. It may still be under way on return; a later call sees its effects.
+    fn run(&mut self, batch: &Batch<'_>) -> Result<()>;
+
+    /// The logits of the last run, `[output rows, n_vocab]`, into `out` (resized to fit).
+    fn read_logits<'a>(&'a mut self, out: &'a mut Vec<f32>) -> LocalBoxFuture<'a, Result<()>>;
+
+    /// Any buffer after a run prepared with [`RunLimits::keep_buffers`]: `[rows, width]`.
+    fn read_buffer(&mut self, id: BufferId) -> LocalBoxFuture<'_, Result<Vec<f32>>>;
+
+    /// Copies a page of every layer's state.
+    fn copy_page(&mut self, copy: PageCopy) -> Result<()>;
+
+    /// A page of every layer's state as bytes, and back. The bytes mean something only to a backend prepared with the
+    /// same plan and kind.
+    fn read_page(&mut self, page: PageId) -> LocalBoxFuture<'_, Result<Vec<u8>>>;
+    fn write_page(&mut self, page: PageId, bytes: &[u8]) -> Result<()>;
+
+    /// Bytes held for weights, state and scratch.
+    fn memory_bytes(&self) -> u64;
+
+    /// The counters since the last call.
+    fn take_stats(&mut self) -> RunStats;
+}

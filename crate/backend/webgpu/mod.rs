@@ -1,0 +1,1 @@
+//! Runs plans in WebGPU compute shaders, natively and in the browser.

@@ -1,0 +1,1 @@
+//! From messages to the text and tokens that a model was trained on.

@@ -1,0 +1,266 @@
+//! Loads a model and answers requests: source → gguf → model → backend → session.
+//!
+//! Natively these futures are driven by `pollster`; in the browser they run in the worker.
+
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+use futures_util::future::LocalBoxFuture;
+use serde::{Deserialize, Serialize};
+
+use crate::backend::{BackendInfo, RunStats};
+use crate::error::Result;
+use crate::source::Source;
+
+/// Which backend to use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendChoice {
+    /// WebGPU where there is an adapter that is not a software one, else the CPU.
+    #[default]
+    Auto,
+    Cpu,
+    WebGpu,
+}
+
+/// Whether WebGPU may trade activation precision for speed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    #[default]
+    Auto,
+    /// Activations stay f32.
+    Exact,
+}
+
+/// Lets the host do other work between steps; a browser worker takes its messages then.
+pub type Pause = Rc<dyn Fn() -> LocalBoxFuture<'static, ()>>;
+
+/// How to load. `Default` is what a user who says nothing gets.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LoadOptions {
+    pub backend: BackendChoice,
+    pub precision: Precision,
+    /// Tokens of prompt and answer together; at most what the model was trained for. Default: the smaller of that
+    /// and 4096.
+    pub context_length: Option<u32>,
+    /// Keep every activation buffer readable (tests).
+    #[serde(skip)]
+    pub keep_buffers: bool,
+    #[serde(skip)]
+    pub pause: Option<Pause>,
+}
+
+/// How far a load is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    pub phase: Phase,
+    /// Bytes of all parts that have arrived and are in place.
+    pub bytes: u64,
+    /// Bytes of all parts, where known.
+    pub total: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Reading the file's header.
+    Header,
+    /// Weights arrive and go to the backend.
+    Weights,
+    /// Pipelines, tokenizer, first run.
+    Prepare,
+    Ready,
+}
+
+/// What was loaded, and on what it runs.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EngineInfo {
+    pub architecture: String,
+    pub name: Option<String>,
+    /// The type that most of the weights have, as in file names: `Q4_0`, `Q4_K`.
+    pub quantization: String,
+    pub parameters: u64,
+    pub context_length: u32,
+    /// What the model was trained for.
+    pub trained_context_length: u32,
+    pub n_vocab: u32,
+    /// `cpu` or `webgpu`.
+    pub backend: String,
+    pub adapter: String,
+    pub features: Vec<String>,
+    /// Why this backend, in a sentence.
+    pub why: String,
+    /// Bytes held for weights, state and scratch.
+    pub memory_bytes: u64,
+    /// Whether the chat template knows tools and thinking.
+    pub supports_tools: bool,
+    pub supports_thinking: bool,
+}
+
+/// What to answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Prompt {
+    /// Encoded as it stands; `<|im_start|>` and its like in it are ordinary text.
+    Text(String),
+    Ids(Vec<u32>),
+    Chat(ChatRequest),
+}
+
+/// Messages in OpenAI's shape, as the model's template takes them.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ChatRequest {
+    pub messages: Vec<serde_json::Value>,
+    pub tools: Option<Vec<serde_json::Value>>,
+    /// Further template variables (`enable_thinking`).
+    pub kwargs: serde_json::Map<String, serde_json::Value>,
+    /// Default true: the text ends where the assistant's turn begins.
+    pub add_generation_prompt: Option<bool>,
+}
+
+/// What to do when the prompt does not fit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Overflow {
+    /// `context-full`.
+    #[default]
+    Error,
+    /// Oldest turns (not the system message) are left out, with an event.
+    DropOldest,
+}
+
+/// How to answer. What is `None` takes the model's own recommendation.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GenerateOptions {
+    /// Default: what the context has room for.
+    pub max_tokens: Option<u32>,
+    /// 0 is greedy.
+    pub temperature: Option<f32>,
+    pub top_k: Option<u32>,
+    pub top_p: Option<f32>,
+    pub min_p: Option<f32>,
+    pub repetition_penalty: Option<f32>,
+    pub presence_penalty: Option<f32>,
+    pub frequency_penalty: Option<f32>,
+    /// Token id and what is added to its logit.
+    pub logit_bias: Vec<(u32, f32)>,
+    /// Default: drawn by the host.
+    pub seed: Option<u64>,
+    /// The answer ends before any of these.
+    pub stop: Vec<String>,
+    pub ignore_eos: bool,
+    /// Log-probabilities of this many best tokens, beside the chosen one's.
+    pub logprobs: Option<u32>,
+    pub overflow: Overflow,
+}
+
+/// What happens while an answer is made.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum Event {
+    /// `done` of `total` prompt tokens are in the state.
+    Prefill { done: u32, total: u32 },
+    /// Turns left out to make room.
+    Dropped { turns: u32 },
+    /// A token was chosen. `text` is what can be shown now: whole characters, never part of a stop string.
+    Token { id: u32, text: String, logprob: Option<TokenLogprob> },
+    /// Text held back until the end.
+    Tail { text: String },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TokenLogprob {
+    pub logprob: f32,
+    /// The best tokens and their log-probabilities, best first.
+    pub top: Vec<(u32, f32)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Finish {
+    /// An end token or a stop string.
+    Stop,
+    /// `max_tokens` or the context.
+    Length,
+    /// The event callback broke off.
+    Aborted,
+}
+
+/// An answer.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
+    pub ids: Vec<u32>,
+    pub text: String,
+    pub finish: Finish,
+    pub prompt_tokens: u32,
+    /// Of those, how many were in the state already.
+    pub cached_tokens: u32,
+    pub stats: GenerateStats,
+}
+
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct GenerateStats {
+    pub prefill_seconds: f64,
+    pub prefill_tokens: u32,
+    pub decode_seconds: f64,
+    pub decode_tokens: u32,
+    #[serde(skip)]
+    pub run: RunStats,
+}
+
+/// Opens part `n` (0-based) of a model; parts after the first are asked for where the header says so.
+pub type OpenPart<'a> = dyn FnMut(usize) -> LocalBoxFuture<'a, Result<Box<dyn Source>>> + 'a;
+
+/// A loaded model.
+pub struct Engine {
+    info: EngineInfo,
+}
+
+impl Engine {
+    /// Reads a model front to back and prepares it. A break from `on_progress` ends the load with `aborted`.
+    pub async fn load(
+        _open: &mut OpenPart<'_>,
+        _options: LoadOptions,
+        _on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Self> {
+        unimplemented!()
+    }
+
+    pub fn info(&self) -> &EngineInfo {
+        &self.info
+    }
+
+    pub fn backend_info(&self) -> &BackendInfo {
+        unimplemented!()
+    }
+
+    /// Answers; a break from `on_event` ends the answer after the current token, as [`Finish::Aborted`].
+    pub async fn generate(
+        &mut self,
+        _prompt: &Prompt,
+        _options: &GenerateOptions,
+        _on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<Outcome> {
+        unimplemented!()
+    }
+
+    /// Token ids of a text; `special`: markers like `<|im_start|>` in it become their tokens.
+    pub fn tokenize(&self, _text: &str, _special: bool) -> Result<Vec<u32>> {
+        unimplemented!()
+    }
+
+    pub fn detokenize(&self, _ids: &[u32]) -> Result<String> {
+        unimplemented!()
+    }
+
+    /// Tokens that a conversation takes as a prompt.
+    pub fn count_tokens(&self, _request: &ChatRequest) -> Result<u32> {
+        unimplemented!()
+    }
+}

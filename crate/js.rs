@@ -1,0 +1,1 @@
+//! What is exported to JavaScript; the only file that does.

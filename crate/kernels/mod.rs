@@ -1,0 +1,1 @@
+//! One folder an operation: parameters and shape check, plain reference, SIMD, WGSL.

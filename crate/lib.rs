@@ -1,0 +1,20 @@
+//! Qwen language models inside a browser tab. `ARCHITECTURE.md` is the map; this file only lists the parts.
+
+pub mod backend;
+pub mod chat;
+pub mod engine;
+pub mod error;
+pub mod gguf;
+pub mod kernels;
+pub mod model;
+pub mod plan;
+pub mod quant;
+pub mod sampler;
+pub mod session;
+pub mod source;
+pub mod tokenizer;
+
+#[cfg(target_arch = "wasm32")]
+mod js;
+
+pub use error::{Code, Error, Result};

@@ -1,0 +1,1 @@
+//! From a file's metadata and tensor index to a plan.

@@ -1,0 +1,1 @@
+//! Sequences, prefix reuse, the decode loop.
