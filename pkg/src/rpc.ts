@@ -1,0 +1,81 @@
+/** The page's end of the worker: starts it, calls it, and notices when it dies. */
+import * as Comlink from "comlink";
+
+import { QwenletError } from "./errors.js";
+import type { FatalMessage, WorkerApi } from "./wire.js";
+
+type Remote = Comlink.Remote<WorkerApi>;
+
+export class WorkerHandle {
+  readonly #worker: Worker;
+  readonly #api: Remote;
+  readonly #dead: Promise<never>;
+  #die!: (error: QwenletError) => void;
+  #nextJob = 1;
+  /** Why the worker is gone, once it is. */
+  gone: QwenletError | undefined;
+
+  constructor() {
+    this.#dead = new Promise((_, reject) => (this.#die = reject));
+    this.#dead.catch(() => {}); // every call races against it; without a call there is nobody to tell
+    this.#worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "qwenlet" });
+    this.#worker.addEventListener("message", ({ data }: MessageEvent<Partial<FatalMessage> | null>) => {
+      if (data?.fatal) this.terminate(QwenletError.from(data.fatal));
+    });
+    this.#worker.addEventListener("error", (event) => {
+      const what = event.message || "its script could not be loaded (is worker.js served beside index.js, and does the page's CSP allow worker-src 'self'?)";
+      this.terminate(new QwenletError("internal", `The worker failed: ${what}`, { cause: event.error }));
+    });
+    this.#worker.addEventListener("messageerror", () => {
+      this.terminate(new QwenletError("internal", "A message to or from the worker could not be copied."));
+    });
+    this.#api = Comlink.wrap<WorkerApi>(this.#worker);
+  }
+
+  /** Calls a verb. Rejects, whatever the verb is doing, when the worker dies. */
+  async call<T>(verb: (api: Remote) => Promise<T>): Promise<T> {
+    if (this.gone) throw unloaded(this.gone);
+    try {
+      return await Promise.race([verb(this.#api), this.#dead]);
+    } catch (thrown) {
+      throw QwenletError.from(thrown);
+    }
+  }
+
+  /** Calls a verb that the signal can cancel. */
+  async job<T>(signal: AbortSignal | undefined, verb: (api: Remote, job: number) => Promise<T>): Promise<T> {
+    if (signal?.aborted) throw QwenletError.aborted(signal);
+    const job = this.#nextJob++;
+    const cancel = (): void => void this.call((api) => api.cancel(job)).catch(() => {}); // a dead worker is as good as cancelled
+    signal?.addEventListener("abort", cancel, { once: true });
+    try {
+      return await this.call((api) => verb(api, job));
+    } finally {
+      signal?.removeEventListener("abort", cancel);
+    }
+  }
+
+  /** Ends the worker and frees all that it holds; pending calls reject with `why`. */
+  terminate(why: QwenletError): void {
+    if (this.gone) return;
+    this.gone = why;
+    this.#worker.terminate();
+    this.#die(why);
+  }
+}
+
+/** A callback that the worker may call. An exception in it is the page's own, and is reported as such. */
+export function callback<E>(listener: (event: E) => void): (event: E) => void {
+  return Comlink.proxy((event: E) => {
+    try {
+      listener(event);
+    } catch (thrown) {
+      reportError(thrown);
+    }
+  });
+}
+
+function unloaded(why: QwenletError): QwenletError {
+  if (why.code === "unloaded") return why;
+  return new QwenletError("unloaded", "An earlier failure ended this engine; load it again.", { cause: why });
+}

@@ -1,0 +1,360 @@
+/** Requests and answers in the shapes of OpenAI's API, with vLLM's extensions where it has a name for the thing. */
+
+export type ContentPart = { type: "text"; text: string };
+export type Content = string | ContentPart[];
+
+export interface ToolCall {
+  id: string;
+  type: "function";
+  function: { name: string; arguments: string };
+}
+
+export type ChatMessage =
+  | { role: "system" | "developer"; content: Content; name?: string }
+  | { role: "user"; content: Content; name?: string }
+  | {
+      role: "assistant";
+      content?: Content | null;
+      reasoning_content?: string | null;
+      refusal?: string | null;
+      name?: string;
+      tool_calls?: ToolCall[];
+    }
+  | { role: "tool"; content: Content; tool_call_id: string };
+
+export interface Tool {
+  type: "function";
+  function: { name: string; description?: string; parameters?: Record<string, unknown>; strict?: boolean | null };
+}
+
+/** How to choose tokens. What is left out takes the model's own recommendation. */
+export interface SamplingParams {
+  /** 0 is greedy. */
+  temperature?: number | null;
+  top_p?: number | null;
+  /** 0 is off. */
+  top_k?: number | null;
+  min_p?: number | null;
+  repetition_penalty?: number | null;
+  presence_penalty?: number | null;
+  frequency_penalty?: number | null;
+  /** Token id → what is added to its logit. */
+  logit_bias?: Record<string, number> | null;
+  seed?: number | null;
+  /** The answer ends before any of these. */
+  stop?: string | string[] | null;
+  /** Default: what the context has room for. */
+  max_tokens?: number | null;
+  ignore_eos?: boolean;
+  /** Adds `token_ids` to each choice. */
+  return_token_ids?: boolean;
+  /** What to do when a conversation does not fit: fail with `context-full` (default), or leave out its oldest turns. */
+  overflow?: "error" | "drop-oldest";
+}
+
+interface StreamOptions {
+  include_usage?: boolean;
+}
+
+interface Ignored {
+  /** Accepted and not used: an engine has one model. */
+  model?: string;
+  user?: string;
+  metadata?: Record<string, string> | null;
+  store?: boolean | null;
+  /** Only 1. */
+  n?: 1 | null;
+}
+
+interface ChatCompletionParams extends SamplingParams, Ignored {
+  messages: ChatMessage[];
+  tools?: Tool[];
+  /** "none" leaves the tools out of the prompt. */
+  tool_choice?: "auto" | "none";
+  max_completion_tokens?: number | null;
+  logprobs?: boolean | null;
+  /** 0–20 best tokens at each place; needs `logprobs`. */
+  top_logprobs?: number | null;
+  response_format?: { type: "text" };
+  /** For models that can think: whether they should. */
+  enable_thinking?: boolean;
+  /** Further variables of the model's chat template. */
+  chat_template_kwargs?: Record<string, unknown>;
+  /** Default true; false continues the last message. */
+  add_generation_prompt?: boolean;
+}
+
+export interface ChatCompletionCreateParamsNonStreaming extends ChatCompletionParams {
+  stream?: false | null;
+}
+export interface ChatCompletionCreateParamsStreaming extends ChatCompletionParams {
+  stream: true;
+  stream_options?: StreamOptions | null;
+}
+export type ChatCompletionCreateParams = ChatCompletionCreateParamsNonStreaming | ChatCompletionCreateParamsStreaming;
+
+interface CompletionParams extends SamplingParams, Ignored {
+  /** Text is encoded as it stands: `<|im_start|>` in it is ordinary text. Token ids are taken as they are. */
+  prompt: string | number[];
+  /** This many best tokens at each place, 0–20. */
+  logprobs?: number | null;
+}
+
+export interface CompletionCreateParamsNonStreaming extends CompletionParams {
+  stream?: false | null;
+}
+export interface CompletionCreateParamsStreaming extends CompletionParams {
+  stream: true;
+  stream_options?: StreamOptions | null;
+}
+export type CompletionCreateParams = CompletionCreateParamsNonStreaming | CompletionCreateParamsStreaming;
+
+export type FinishReason = "stop" | "length";
+
+export interface Usage {
+  prompt_tokens: number;
+  completion_tokens: number;
+  total_tokens: number;
+  /** Of the prompt's tokens, how many were in the engine's state already. */
+  prompt_tokens_details: { cached_tokens: number };
+}
+
+/** How long an answer took. Not part of OpenAI's shape. */
+export interface GenerateStats {
+  prefill_seconds: number;
+  prefill_tokens: number;
+  decode_seconds: number;
+  decode_tokens: number;
+}
+
+export interface TopLogprob {
+  token: string;
+  bytes: number[] | null;
+  logprob: number;
+}
+export interface TokenLogprob extends TopLogprob {
+  top_logprobs: TopLogprob[];
+}
+export interface ChatLogprobs {
+  content: TokenLogprob[] | null;
+  refusal: null;
+}
+export interface CompletionLogprobs {
+  tokens: string[];
+  token_logprobs: number[];
+  top_logprobs: Record<string, number>[];
+  text_offset: number[];
+}
+
+export interface AssistantMessage {
+  role: "assistant";
+  content: string | null;
+  refusal: null;
+}
+
+export interface ChatCompletion {
+  id: string;
+  object: "chat.completion";
+  created: number;
+  model: string;
+  choices: {
+    index: number;
+    message: AssistantMessage;
+    finish_reason: FinishReason;
+    logprobs: ChatLogprobs | null;
+    token_ids?: number[];
+  }[];
+  usage: Usage;
+  stats: GenerateStats;
+}
+
+export interface ChatCompletionChunk {
+  id: string;
+  object: "chat.completion.chunk";
+  created: number;
+  model: string;
+  choices: {
+    index: number;
+    delta: { role?: "assistant"; content?: string | null };
+    finish_reason: FinishReason | null;
+    logprobs?: ChatLogprobs | null;
+    token_ids?: number[];
+  }[];
+  /** In the last chunk, where `stream_options.include_usage` asks for it. */
+  usage?: Usage | null;
+  /** In the chunk with the finish reason. */
+  stats?: GenerateStats;
+}
+
+export interface CompletionChoice {
+  index: number;
+  text: string;
+  finish_reason: FinishReason;
+  logprobs: CompletionLogprobs | null;
+  token_ids?: number[];
+}
+export interface Completion {
+  id: string;
+  object: "text_completion";
+  created: number;
+  model: string;
+  choices: CompletionChoice[];
+  usage: Usage;
+  stats: GenerateStats;
+}
+export interface CompletionChunk {
+  id: string;
+  object: "text_completion";
+  created: number;
+  model: string;
+  choices: (Omit<CompletionChoice, "finish_reason"> & { finish_reason: FinishReason | null })[];
+  usage?: Usage | null;
+  stats?: GenerateStats;
+}
+
+/** What happens before and beside the text of an answer. */
+export type GenerateEvent =
+  /** `done` of `total` prompt tokens are processed. */
+  | { type: "prefill"; done: number; total: number }
+  /** So many turns were left out to make room (`overflow: "drop-oldest"`). */
+  | { type: "dropped"; turns: number };
+
+export interface RequestOptions {
+  /** Aborting ends the answer between two tokens: the call, or the stream being read, then throws `aborted`. */
+  signal?: AbortSignal;
+  onEvent?: (event: GenerateEvent) => void;
+}
+
+/** Where to take a model from. */
+export type ModelSource =
+  /** An id of {@link CATALOGUE}, `hf:owner/repo/file.gguf`, or a URL (relative to the page). */
+  | string
+  | URL
+  /** A GGUF file, or all the parts of a split one. */
+  | Blob
+  | Blob[]
+  /** A URL with request headers; or a list with all the parts, where they are not named after each other. */
+  | { url: string | URL | (string | URL)[]; headers?: Record<string, string>; id?: string; name?: string }
+  /** A model of the cache, by the id that {@link Cache.list} gives. Touches no network. */
+  | { cached: string };
+
+export type Backend = "auto" | "webgpu" | "cpu";
+
+export interface LoadOptions {
+  /** "auto" (default): WebGPU where there is a real adapter, else the CPU. */
+  backend?: Backend;
+  /** WebGPU: "exact" keeps activations in f32. */
+  precision?: "auto" | "exact";
+  /** Tokens of prompt and answer together. Default: the smaller of 4096 and what the model was trained for. */
+  contextLength?: number;
+  /** At most so many threads on the CPU. This build has one. */
+  threads?: number;
+  /** Keep the model in the browser's storage and take it from there. Default true; "required" makes a failure to keep it an error. */
+  cache?: boolean | "required";
+  onProgress?: (progress: LoadProgress) => void;
+  /** What the load does all the same, but should be known: storage is full, say. Default: `console.warn`. */
+  onWarning?: (warning: Warning) => void;
+  signal?: AbortSignal;
+}
+
+export interface LoadProgress {
+  phase:
+    /** Another tab downloads this model; its copy will be used. */
+    | "waiting"
+    /** Reading the file's header. */
+    | "header"
+    /** Weights arrive and go to where they are used. */
+    | "weights"
+    /** Pipelines, tokenizer, first run. */
+    | "prepare"
+    | "ready";
+  /** Bytes in place. */
+  bytes: number;
+  /** Bytes in all; undefined where the server does not say. */
+  total?: number;
+  /** Where the bytes come from. */
+  from: "network" | "cache" | "file";
+}
+
+export interface Warning {
+  code: import("./errors.js").ErrorCode;
+  message: string;
+}
+
+export interface EngineInfo {
+  architecture: string;
+  name?: string | null;
+  /** The type that most of the weights have, as in file names: "Q4_K". */
+  quantization: string;
+  parameters: number;
+  contextLength: number;
+  trainedContextLength: number;
+  nVocab: number;
+  backend: "webgpu" | "cpu";
+  adapter: string;
+  features: string[];
+  /** Why this backend, in a sentence. */
+  why: string;
+  /** Bytes held for weights, state and scratch. */
+  memoryBytes: number;
+  supportsTools: boolean;
+  supportsThinking: boolean;
+  /** The id under which the cache has this model; undefined where it has not. */
+  cacheId?: string;
+  from: "network" | "cache" | "file";
+}
+
+export interface MemoryUse {
+  /** Size of the WebAssembly memory, which never shrinks: the peak so far. */
+  wasmBytes: number;
+  /** What the backend holds for weights, state and scratch; on WebGPU that is GPU memory. */
+  backendBytes: number;
+}
+
+/** What this browser can do. */
+export interface Capabilities {
+  webgpu: {
+    available: boolean;
+    adapter?: string;
+    /** A software adapter: slow, and not chosen by `backend: "auto"`. */
+    software?: boolean;
+    features?: string[];
+    maxBufferSize?: number;
+    maxStorageBufferBindingSize?: number;
+    /** Why it is not available. */
+    reason?: string;
+  };
+  /** WebAssembly SIMD, without which nothing runs. */
+  simd: boolean;
+  relaxedSimd: boolean;
+  threads: { available: boolean; crossOriginIsolated: boolean; hardwareConcurrency: number };
+  storage: { indexedDb: boolean; usage?: number; quota?: number; persisted?: boolean };
+}
+
+export interface CachedModel {
+  id: string;
+  name: string;
+  /** Bytes in the browser's storage. */
+  bytes: number;
+  /** Bytes of the whole model, where known. */
+  total?: number;
+  /** False: a download that broke off. */
+  complete: boolean;
+  /** When it was first stored and last loaded, milliseconds since 1970. */
+  created: number;
+  lastUsed: number;
+}
+
+export interface CatalogueEntry {
+  id: string;
+  name: string;
+  url: string;
+  /** Size of the download. */
+  bytes: number;
+  /** False: the size is rounded. */
+  exact: boolean;
+  quantization: string;
+  license: string;
+  /** The model's page. */
+  home: string;
+}

@@ -1,0 +1,103 @@
+/** The worker: owns the WebAssembly instance and answers the page's calls. One worker holds at most one model. */
+import * as Comlink from "comlink";
+
+import init, { cache_delete, cache_list, load, start, type Model } from "../wasm/qwenlet.js";
+import { toPlain, type PlainError } from "./errors.js";
+import type { CachedModel, EngineInfo, MemoryUse } from "./types.js";
+import type { FatalMessage, WireOutcome, WorkerApi } from "./wire.js";
+
+type Emit<E> = ((event: E) => unknown) & { [Comlink.releaseProxy]?: () => void };
+
+const jobs = new Map<number, AbortController>();
+let model: Model | undefined;
+let dead: PlainError | undefined;
+
+/** A trap leaves the instance in no known state: tell the page, which ends this worker and rejects what is pending. */
+function die(error: PlainError): void {
+  if (dead) return;
+  dead = error;
+  self.postMessage({ fatal: error } satisfies FatalMessage);
+}
+
+function trapped(thrown: unknown): boolean {
+  if (!(thrown instanceof WebAssembly.RuntimeError)) return false;
+  // A panic has reported itself by now. Rust's other way to stop, without a word, is a failed allocation.
+  const memory = /unreachable/.test(thrown.message);
+  die(memory
+    ? { code: "out-of-memory", message: "WebAssembly could not get more memory. Close other tabs, choose a smaller model or a shorter context, or use WebGPU.", cause: String(thrown) }
+    : { code: "internal", message: `The engine stopped: ${thrown.message}.`, cause: thrown.stack });
+  return true;
+}
+
+self.addEventListener("unhandledrejection", (event) => {
+  if (trapped(event.reason)) event.preventDefault();
+});
+self.addEventListener("error", (event) => {
+  if (trapped(event.error)) event.preventDefault();
+});
+
+const ready: Promise<{ memory: WebAssembly.Memory }> = init().then(
+  (wasm) => {
+    start((message: string) => die({ code: "internal", message: `A bug in this package: ${message}. The engine is gone; load it again.` }));
+    return wasm;
+  },
+  (cause: unknown) => {
+    throw {
+      code: "internal", cause: String(cause),
+      message: "The WebAssembly module could not be started: is qwenlet_bg.wasm served beside worker.js, and does the page's CSP allow 'wasm-unsafe-eval'?",
+    } satisfies PlainError;
+  },
+);
+ready.catch(() => {}); // each call reports it
+
+/** Runs a verb. What it throws crosses as a plain object: structured cloning drops an error's own properties. */
+async function verb<T>(run: (wasm: { memory: WebAssembly.Memory }) => T | Promise<T>): Promise<T> {
+  try {
+    return await run(await ready);
+  } catch (thrown) {
+    trapped(thrown);
+    throw toPlain(thrown);
+  }
+}
+
+/** A verb with events, which {@link WorkerApi.cancel} can end. */
+function job<T, E>(id: number, emit: Emit<E>, run: (signal: AbortSignal, onEvent: (event: E) => void) => Promise<T>): Promise<T> {
+  const controller = new AbortController();
+  jobs.set(id, controller);
+  let last: unknown;
+  return verb(async () => {
+    try {
+      return await run(controller.signal, (event) => (last = emit(event)));
+    } finally {
+      // The result takes another way than the events: let it not overtake them.
+      await last;
+      emit[Comlink.releaseProxy]?.();
+      jobs.delete(id);
+    }
+  });
+}
+
+function loaded(): Model {
+  if (!model) throw { code: "unloaded", message: "No model is loaded." } satisfies PlainError;
+  return model;
+}
+
+const api: WorkerApi = {
+  load: (id, request, onEvent) =>
+    job(id, onEvent, async (signal, emit) => {
+      if (model) throw { code: "invalid-argument", message: "This worker has a model already." } satisfies PlainError;
+      model = await load(request, signal, emit);
+      return model.info() as EngineInfo;
+    }),
+  generate: (id, prompt, options, onEvent) =>
+    job(id, onEvent, async (signal, emit) => (await loaded().generate(prompt, options, signal, emit)) as WireOutcome),
+  cancel: (id) => jobs.get(id)?.abort(),
+  tokenize: (text, special) => verb(async () => [...(await loaded().tokenize(text, special))]),
+  detokenize: (ids) => verb(() => loaded().detokenize(Uint32Array.from(ids))),
+  countTokens: (request) => verb(() => loaded().count_tokens(request)),
+  memory: () => verb((wasm): MemoryUse => ({ wasmBytes: wasm.memory.buffer.byteLength, backendBytes: loaded().backend_bytes() })),
+  cacheList: () => verb(async () => (await cache_list()) as CachedModel[]),
+  cacheDelete: (id) => verb(() => cache_delete(id)),
+};
+
+Comlink.expose(api);
