@@ -12,6 +12,8 @@ pub mod quant;
 pub mod sampler;
 pub mod session;
 pub mod source;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod tokenizer;
 
 #[cfg(target_arch = "wasm32")]

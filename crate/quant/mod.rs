@@ -2,6 +2,21 @@
 //!
 //! Layouts follow ggml's block formats; each folder documents its own.
 
+mod candle;
+pub mod float;
+pub mod iq4_nl;
+pub mod iq4_xs;
+pub mod q2_k;
+pub mod q3_k;
+pub mod q4_0;
+pub mod q4_1;
+pub mod q4_k;
+pub mod q5_0;
+pub mod q5_1;
+pub mod q5_k;
+pub mod q6_k;
+pub mod q8_0;
+
 use crate::error::{Code, Error, Result};
 
 /// A ggml tensor type that this build can run.
@@ -35,29 +50,40 @@ pub struct Format {
     pub block_elems: usize,
     /// Bytes of a block.
     pub block_bytes: usize,
+    /// Decodes whole blocks to f32; [`decode`] checks the lengths.
+    decode: Decode,
 }
 
-const fn row(ty: GgmlType, id: u32, name: &'static str, elems: usize, bytes: usize) -> Format {
-    Format { ty, id, name, block_elems: elems, block_bytes: bytes }
+type Decode = fn(&[u8], &mut [f32]);
+
+const fn row(
+    ty: GgmlType,
+    id: u32,
+    name: &'static str,
+    elems: usize,
+    bytes: usize,
+    decode: Decode,
+) -> Format {
+    Format { ty, id, name, block_elems: elems, block_bytes: bytes, decode }
 }
 
 /// Every supported type, in the order of [`GgmlType`].
 pub const FORMATS: [Format; 15] = [
-    row(GgmlType::F32, 0, "F32", 1, 4),
-    row(GgmlType::F16, 1, "F16", 1, 2),
-    row(GgmlType::Bf16, 30, "BF16", 1, 2),
-    row(GgmlType::Q4_0, 2, "Q4_0", 32, 18),
-    row(GgmlType::Q4_1, 3, "Q4_1", 32, 20),
-    row(GgmlType::Q5_0, 6, "Q5_0", 32, 22),
-    row(GgmlType::Q5_1, 7, "Q5_1", 32, 24),
-    row(GgmlType::Q8_0, 8, "Q8_0", 32, 34),
-    row(GgmlType::Q2K, 10, "Q2_K", 256, 84),
-    row(GgmlType::Q3K, 11, "Q3_K", 256, 110),
-    row(GgmlType::Q4K, 12, "Q4_K", 256, 144),
-    row(GgmlType::Q5K, 13, "Q5_K", 256, 176),
-    row(GgmlType::Q6K, 14, "Q6_K", 256, 210),
-    row(GgmlType::Iq4Nl, 20, "IQ4_NL", 32, 18),
-    row(GgmlType::Iq4Xs, 23, "IQ4_XS", 256, 136),
+    row(GgmlType::F32, 0, "F32", 1, 4, float::decode_f32),
+    row(GgmlType::F16, 1, "F16", 1, 2, float::decode_f16),
+    row(GgmlType::Bf16, 30, "BF16", 1, 2, float::decode_bf16),
+    row(GgmlType::Q4_0, 2, "Q4_0", 32, 18, q4_0::decode),
+    row(GgmlType::Q4_1, 3, "Q4_1", 32, 20, q4_1::decode),
+    row(GgmlType::Q5_0, 6, "Q5_0", 32, 22, q5_0::decode),
+    row(GgmlType::Q5_1, 7, "Q5_1", 32, 24, q5_1::decode),
+    row(GgmlType::Q8_0, 8, "Q8_0", 32, 34, q8_0::decode),
+    row(GgmlType::Q2K, 10, "Q2_K", 256, 84, q2_k::decode),
+    row(GgmlType::Q3K, 11, "Q3_K", 256, 110, q3_k::decode),
+    row(GgmlType::Q4K, 12, "Q4_K", 256, 144, q4_k::decode),
+    row(GgmlType::Q5K, 13, "Q5_K", 256, 176, q5_k::decode),
+    row(GgmlType::Q6K, 14, "Q6_K", 256, 210, q6_k::decode),
+    row(GgmlType::Iq4Nl, 20, "IQ4_NL", 32, 18, iq4_nl::decode),
+    row(GgmlType::Iq4Xs, 23, "IQ4_XS", 256, 136, iq4_xs::decode),
 ];
 
 impl GgmlType {
@@ -94,16 +120,22 @@ impl GgmlType {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_table_is_in_the_order_of_the_enum() {
-        for (i, f) in FORMATS.iter().enumerate() {
-            assert_eq!(f.ty as usize, i, "{}", f.name);
-            assert_eq!(GgmlType::from_id(f.id).unwrap(), f.ty);
-        }
-        assert_eq!(GgmlType::from_id(16).unwrap_err().code(), Code::UnsupportedQuantization);
+/// Decodes whole blocks: the reference for every kernel that reads weights.
+///
+/// # Errors
+/// `internal` where `bytes` is not exactly the blocks of `out.len()` elements.
+pub fn decode(ty: GgmlType, bytes: &[u8], out: &mut [f32]) -> Result<()> {
+    if ty.row_bytes(out.len() as u64) != Some(bytes.len() as u64) {
+        return Err(Error::internal(format!(
+            "{} bytes of {} do not hold {} elements",
+            bytes.len(),
+            ty.name(),
+            out.len()
+        )));
     }
+    (ty.format().decode)(bytes, out);
+    Ok(())
 }
+
+#[cfg(test)]
+mod tests;
