@@ -1,1 +1,26 @@
 //! One folder an operation: parameters and shape check, plain reference, SIMD, WGSL.
+//!
+//! The `reference` functions are the oracle of every other kernel, CPU or GPU: written for reading, f32 in and out,
+//! sums in f64 so that no order of addition is favoured.
+
+pub mod attention;
+pub mod embed;
+mod lines;
+pub mod matmul;
+pub mod rms_norm;
+pub mod rope;
+pub mod select_rows;
+pub mod silu_mul;
+pub mod store_kv;
+
+pub use lines::{Lines, LinesMut};
+
+use crate::error::{Error, Result};
+
+/// `internal`, saying which operation was given shapes that do not fit together.
+pub(crate) fn check(holds: bool, op: &str, what: impl FnOnce() -> String) -> Result<()> {
+    if holds { Ok(()) } else { Err(Error::internal(format!("{op}: {}", what()))) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! Views of activation buffers: the same columns of every line.
+
+use crate::error::{Error, Result};
+
+/// Columns `offset .. offset + width` of every line of `stride` values.
+#[derive(Debug, Clone, Copy)]
+pub struct Lines<'a> {
+    data: &'a [f32],
+    shape: Shape,
+}
+
+/// [`Lines`] to write to.
+#[derive(Debug)]
+pub struct LinesMut<'a> {
+    data: &'a mut [f32],
+    shape: Shape,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    n: usize,
+    stride: usize,
+    offset: usize,
+    width: usize,
+}
+
+impl Shape {
+    fn new(len: usize, stride: usize, offset: usize, width: usize) -> Result<Self> {
+        if width == 0 || offset + width > stride || !len.is_multiple_of(stride) {
+            return Err(Error::internal(format!(
+                "columns {offset} .. {} of lines of {stride} in {len} values",
+                offset + width
+            )));
+        }
+        Ok(Self { n: len / stride, stride, offset, width })
+    }
+
+    fn range(&self, line: usize) -> std::ops::Range<usize> {
+        let at = line * self.stride + self.offset;
+        at..at + self.width
+    }
+}
+
+impl<'a> Lines<'a> {
+    /// # Errors
+    /// `internal` where the columns are not within the stride or `data` is not whole lines.
+    pub fn new(data: &'a [f32], stride: usize, offset: usize, width: usize) -> Result<Self> {
+        Ok(Self { data, shape: Shape::new(data.len(), stride, offset, width)? })
+    }
+
+    /// Whole lines of `width`.
+    ///
+    /// # Errors
+    /// `internal` where `data` is not whole lines.
+    pub fn packed(data: &'a [f32], width: usize) -> Result<Self> {
+        Self::new(data, width, 0, width)
+    }
+
+    /// Lines.
+    pub fn n(&self) -> usize {
+        self.shape.n
+    }
+
+    pub fn width(&self) -> usize {
+        self.shape.width
+    }
+
+    pub fn line(&self, i: usize) -> &'a [f32] {
+        &self.data[self.shape.range(i)]
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &'a [f32]> + use<'a> {
+        let this = *self;
+        (0..this.n()).map(move |i| this.line(i))
+    }
+}
+
+impl<'a> LinesMut<'a> {
+    /// # Errors
+    /// As [`Lines::new`].
+    pub fn new(data: &'a mut [f32], stride: usize, offset: usize, width: usize) -> Result<Self> {
+        let shape = Shape::new(data.len(), stride, offset, width)?;
+        Ok(Self { data, shape })
+    }
+
+    /// # Errors
+    /// As [`Lines::packed`].
+    pub fn packed(data: &'a mut [f32], width: usize) -> Result<Self> {
+        Self::new(data, width, 0, width)
+    }
+
+    pub fn n(&self) -> usize {
+        self.shape.n
+    }
+
+    pub fn width(&self) -> usize {
+        self.shape.width
+    }
+
+    pub fn line(&mut self, i: usize) -> &mut [f32] {
+        &mut self.data[self.shape.range(i)]
+    }
+}

@@ -1,0 +1,45 @@
+//! `out[r] = weight · x[r] (+ bias)`, added to what `out` holds where `accumulate`.
+
+use super::{Lines, LinesMut, check};
+use crate::error::{Error, Result};
+use crate::quant::{self, GgmlType};
+
+/// Row `i` of a matrix in the file's layout, `cols` elements a row.
+///
+/// # Errors
+/// `internal` where there is no such row.
+pub(crate) fn row(ty: GgmlType, matrix: &[u8], i: usize, cols: usize) -> Result<&[u8]> {
+    let bytes = ty.row_bytes(cols as u64).map(|b| b as usize);
+    bytes.and_then(|b| matrix.get(b * i..)?.get(..b)).ok_or_else(|| {
+        Error::internal(format!("no row {i} of {cols} elements in {} bytes of {}", matrix.len(), ty.name()))
+    })
+}
+
+/// `weight` holds `out.width()` rows of `x.width()` elements of type `ty`, as in the file.
+///
+/// # Errors
+/// `internal` where shapes do not fit.
+pub fn reference(
+    x: Lines<'_>,
+    ty: GgmlType,
+    weight: &[u8],
+    bias: Option<&[f32]>,
+    accumulate: bool,
+    mut out: LinesMut<'_>,
+) -> Result<()> {
+    check(x.n() == out.n(), "matmul", || format!("{} lines into {}", x.n(), out.n()))?;
+    check(bias.is_none_or(|b| b.len() == out.width()), "matmul", || {
+        format!("a bias of {} values for {} outputs", bias.map_or(0, <[f32]>::len), out.width())
+    })?;
+    let mut w = vec![0.0; x.width()];
+    for o in 0..out.width() {
+        quant::decode(ty, row(ty, weight, o, x.width())?, &mut w)?;
+        for (r, x) in x.iter().enumerate() {
+            let dot: f64 = x.iter().zip(&w).map(|(&x, &w)| f64::from(x) * f64::from(w)).sum();
+            let biased = dot as f32 + bias.map_or(0.0, |b| b[o]);
+            let out = &mut out.line(r)[o];
+            *out = if accumulate { *out + biased } else { biased };
+        }
+    }
+    Ok(())
+}
