@@ -1,25 +1,54 @@
 //! GGUF v2 and v3: header, metadata, tensor index, split files. Parsing only; the bytes of tensors pass elsewhere.
+//!
+//! The format is ggml's (`docs/gguf.md` of ggml-org/ggml): little-endian, `GGUF`, a version, counts, key-value pairs,
+//! tensor infos, padding, then the tensors' data. Nothing here trusts a file: every count, length and offset is checked
+//! before it is used, and what is allocated grows with the bytes that are really there.
 
-use std::collections::BTreeMap;
+mod metadata;
+mod parse;
+mod reader;
+pub mod split;
+mod strings;
+mod value;
+pub mod writer;
 
-use crate::error::Result;
+pub use metadata::Metadata;
+pub use parse::{Parsed, parse};
+pub use split::{ModelFiles, PartName};
+pub use strings::StringArray;
+pub use value::{Array, Scalar, ScalarArray, ScalarType, Value};
+
 use crate::quant::GgmlType;
+
+/// What a file starts with.
+pub const MAGIC: [u8; 4] = *b"GGUF";
+
+/// Where tensor data is aligned to where `general.alignment` says nothing.
+pub const DEFAULT_ALIGNMENT: u32 = 32;
 
 /// Everything before a file's tensor data.
 #[derive(Debug, Clone)]
 pub struct Header {
     pub version: u32,
     pub metadata: Metadata,
+    /// In the order of their data in the file; no two overlap.
     pub tensors: Vec<TensorInfo>,
     /// Where tensor data starts, from the start of the file.
     pub data_offset: u64,
+}
+
+impl Header {
+    /// Where the last tensor ends, from the start of the file: at least as long is a whole file.
+    pub fn data_end(&self) -> u64 {
+        self.tensors.last().map_or(self.data_offset, |t| t.offset + t.bytes)
+    }
 }
 
 /// Where a tensor lies and what it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorInfo {
     pub name: String,
-    /// Fastest dimension first: a `[out, in]` matrix is `[in, out]` here.
+    /// Fastest dimension first: a `[out, in]` matrix is `[in, out]` here. One to four, none of them 0.
     pub dims: Vec<u64>,
     pub ty: GgmlType,
     /// From the start of the file.
@@ -27,51 +56,10 @@ pub struct TensorInfo {
     pub bytes: u64,
 }
 
-/// The metadata of a file, by key.
-#[derive(Debug, Clone, Default)]
-pub struct Metadata {
-    pub values: BTreeMap<String, Value>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum Value {
-    U64(u64),
-    I64(i64),
-    F64(f64),
-    Bool(bool),
-    String(String),
-    Array(Array),
-}
-
-/// An array of one element type.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Array {
-    U64(Vec<u64>),
-    I64(Vec<i64>),
-    F64(Vec<f64>),
-    Bool(Vec<bool>),
-    String(StringArray),
-}
-
-/// Strings end to end: a vocabulary of 150,000 tokens is two allocations.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct StringArray {
-    text: String,
-    ends: Vec<u32>,
-}
-
-/// What a prefix of a file says.
-#[derive(Debug)]
-pub enum Parsed {
-    Header(Box<Header>),
-    /// The header is longer than the prefix: at least this many bytes in all are needed to get further.
-    NeedMore(u64),
-}
-
-/// Parses a file's header from its first bytes. `file_len` bounds what the header may announce.
-///
-/// # Errors
-/// `invalid-gguf`, `truncated-file` or `unsupported-quantization`, naming the field.
-pub fn parse(_prefix: &[u8], _file_len: Option<u64>) -> Result<Parsed> {
-    unimplemented!("written by the gguf work")
+impl TensorInfo {
+    /// Elements in all.
+    pub fn n_elements(&self) -> u64 {
+        // Checked when the header was parsed.
+        self.dims.iter().product()
+    }
 }
