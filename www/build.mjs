@@ -1,0 +1,36 @@
+// Builds the page into a folder that already holds the package as pkg/: node build.mjs OUT
+//
+// The page imports the package as a user would, by name; here the name stands for ./pkg/index.js beside it.
+
+import { createHash } from "node:crypto";
+import { copyFile, mkdir, readdir, readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const out = process.argv[2];
+if (!out) throw new Error("usage: node build.mjs OUT");
+await mkdir(out, { recursive: true });
+
+const common = { bundle: true, minify: true, format: "esm", target: "es2022", legalComments: "none", logLevel: "warning" };
+const packageBesidePage = {
+  name: "package-beside-page",
+  setup(b) {
+    b.onResolve({ filter: /^qwenlet$/ }, () => ({ path: "./pkg/index.js", external: true }));
+  },
+};
+await build({ ...common, entryPoints: [join(here, "src/main.ts")], outfile: join(out, "app.js"), plugins: [packageBesidePage] });
+await build({ ...common, entryPoints: [join(here, "style.css")], outfile: join(out, "style.css") });
+for (const file of ["index.html", "icon.svg", "manifest.webmanifest"]) await copyFile(join(here, file), join(out, file));
+
+// What a reload without a network needs: every file of the page and of the package that runs.
+const RUNS = /\.(html|js|css|svg|wasm|webmanifest)$/;
+const files = (await readdir(out, { recursive: true }))
+  .map((file) => file.replaceAll("\\", "/"))
+  .filter((file) => RUNS.test(file) && file !== "sw.js")
+  .sort();
+const hash = createHash("sha256");
+for (const file of files) hash.update(file).update("\0").update(await readFile(join(out, file))).update("\0");
+const shell = { version: hash.digest("hex").slice(0, 16), files: files.map((file) => (file === "index.html" ? "./" : file)) };
+await build({ ...common, format: "iife", entryPoints: [join(here, "src/sw.ts")], outfile: join(out, "sw.js"), define: { SHELL: JSON.stringify(shell) } });

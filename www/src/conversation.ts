@@ -1,0 +1,169 @@
+// Shows the messages: each one an article, the last answer while it grows.
+
+import { announce, byId, copyButton, el, icon } from "./dom.js";
+import * as format from "./format.js";
+import { render, StreamRenderer } from "./markdown.js";
+import type { Message } from "./store.js";
+
+const IDEAS = [
+  "Explain why the sky is blue to a ten-year-old",
+  "Write a short poem about the sea at night",
+  "How do I say “see you tomorrow” in Chinese?",
+];
+
+export interface ConversationHandlers {
+  onIdea(text: string): void;
+  onRegenerate(): void;
+  /** Buttons for a failed answer. */
+  failureActions(message: Message): HTMLElement[];
+}
+
+/** An answer while it is being written. */
+export interface LiveAnswer {
+  content(delta: string): void;
+  reasoning(delta: string): void;
+  /** Prompt tokens read so far. */
+  reading(done: number, total: number): void;
+}
+
+export class Conversation {
+  private readonly list = byId("messages");
+  private readonly scroll = byId("scroll");
+  private readonly jump = byId("jump");
+  private atEnd = true;
+  private top = 0;
+
+  constructor(private readonly handlers: ConversationHandlers) {
+    this.scroll.addEventListener("scroll", () => this.track(), { passive: true });
+    this.jump.onclick = () => this.toEnd();
+    new ResizeObserver(() => this.follow()).observe(this.list);
+    new ResizeObserver(() => this.follow()).observe(this.scroll);
+  }
+
+  /** Shows all messages. */
+  show(messages: readonly Message[]): void {
+    if (messages.length === 0) this.list.replaceChildren(this.empty());
+    else this.list.replaceChildren(...messages.map((m, i) => this.article(m, i === messages.length - 1)));
+    this.toEnd();
+  }
+
+  /** Adds an answer's article and returns what fills it. `finish` replaces it by its final form. */
+  live(message: Message): LiveAnswer & { finish(): void } {
+    this.list.querySelector(".empty")?.remove();
+    const waiting = el("div", { className: "waiting" }, el("i"), el("i"), el("i"));
+    const note = el("p", { className: "note" });
+    const body = el("div", { className: "prose" });
+    const thought = thoughtBox("Thinking…", true);
+    thought.box.hidden = true;
+    const node = el("article", { className: "message assistant", aria: { label: "Answer", busy: "true" } }, thought.box, waiting, note, body);
+    this.list.append(node);
+    announce("Answering.");
+    this.toEnd();
+    const stream = new StreamRenderer(body, announce);
+    return {
+      reading(done, total) {
+        note.textContent = done < total && total > 200 ? `Reading the conversation, ${format.count(done)} of ${format.count(total)} tokens` : "";
+      },
+      reasoning(delta) {
+        note.textContent = "";
+        thought.box.hidden = false;
+        thought.text.appendData(delta);
+      },
+      content(delta) {
+        note.textContent = "";
+        if (waiting.isConnected) {
+          waiting.remove();
+          thought.box.open = false;
+          thought.caption.textContent = "Thoughts";
+        }
+        stream.push(delta);
+      },
+      finish: () => {
+        stream.finish();
+        node.replaceWith(this.article(message, true));
+        this.follow();
+        if (message.end === "stopped") announce("Stopped.");
+        else if (!message.failure) announce("Answer complete.");
+      },
+    };
+  }
+
+  private article(message: Message, last: boolean): HTMLElement {
+    if (message.role === "user") {
+      return el("article", { className: "message user", aria: { label: "You" } }, message.content);
+    }
+    const node = el("article", { className: "message assistant", aria: { label: "Answer" } });
+    if (message.reasoning) {
+      const thought = thoughtBox("Thoughts", false);
+      thought.text.appendData(message.reasoning.trim());
+      node.append(thought.box);
+    }
+    const body = el("div", { className: "prose" });
+    render(message.content, body);
+    node.append(body);
+    if (message.failure) {
+      const { title, advice, detail, code } = message.failure;
+      node.append(
+        el("div", { className: "notice error", role: "alert" },
+          el("p", {}, el("strong", {}, title), `. ${advice}`),
+          el("details", {}, el("summary", {}, "Technical details"), `${code}: ${detail}`),
+          last ? el("div", { className: "actions" }, ...this.handlers.failureActions(message)) : null),
+      );
+    }
+    node.append(this.meta(message, last));
+    return node;
+  }
+
+  private meta(message: Message, last: boolean): HTMLElement {
+    const row = el("div", { className: "meta" });
+    if (message.content) row.append(copyButton(() => message.content));
+    if (last) {
+      row.append(el("button", { type: "button", className: "button quiet", onclick: () => this.handlers.onRegenerate() }, icon("retry"), "Regenerate"));
+    }
+    const facts: string[] = [];
+    if (message.end === "stopped") facts.push("Stopped");
+    if (message.end === "length") facts.push("Ended at the length limit");
+    if (message.stats) {
+      const { tokens, tokensPerSecond, firstTokenSeconds } = message.stats;
+      facts.push(`${format.count(tokens)} tokens`);
+      if (tokensPerSecond > 0) facts.push(`${format.rate(tokensPerSecond)} tok/s`);
+      facts.push(`first after ${firstTokenSeconds.toFixed(1)} s`);
+    }
+    if (facts.length) row.append(el("span", { className: "stats" }, facts.join(" · ")));
+    return row;
+  }
+
+  private empty(): HTMLElement {
+    const ideas = IDEAS.map((text) => el("button", { type: "button", className: "button", onclick: () => this.handlers.onIdea(text) }, text));
+    return el("div", { className: "empty" },
+      el("h1", {}, "What is on your mind?"),
+      el("p", {}, "The model runs in this tab. Small models make things up now and then, so check what matters."),
+      el("div", { className: "ideas" }, ...ideas));
+  }
+
+  /** Only a reader who scrolls up leaves the end; growing text or a shrinking window does not. */
+  private track(): void {
+    const { scrollTop, scrollHeight, clientHeight } = this.scroll;
+    if (scrollHeight - scrollTop - clientHeight < 48) this.atEnd = true;
+    else if (scrollTop < this.top) this.atEnd = false;
+    this.top = scrollTop;
+    this.jump.hidden = this.atEnd;
+  }
+
+  private follow(): void {
+    if (this.atEnd) this.scroll.scrollTop = this.scroll.scrollHeight;
+    this.track();
+  }
+
+  toEnd(): void {
+    this.atEnd = true;
+    this.follow();
+  }
+}
+
+function thoughtBox(title: string, open: boolean): { box: HTMLDetailsElement; caption: HTMLElement; text: Text } {
+  const caption = el("summary", {}, title);
+  const text = document.createTextNode("");
+  const box = el("details", { className: "thought", open }, caption, el("div", {}, text));
+  return { box, caption, text };
+}

@@ -1,0 +1,110 @@
+// The card that shows how far a load is, and the one that says why it failed.
+
+import { button, byId, el } from "./dom.js";
+import { ACTION_LABELS, type Action, type Explained } from "./errors.js";
+import * as format from "./format.js";
+
+export interface LoadState {
+  phase: string;
+  bytes: number;
+  total?: number | undefined;
+  /** Where the bytes come from. */
+  origin?: string | undefined;
+}
+
+const ORIGINS: Record<string, string> = { cache: "Reading from this device", file: "Reading the file", network: "Downloading" };
+
+/** Bytes a second over the last few seconds. */
+class Rate {
+  private readonly samples: { time: number; bytes: number }[] = [];
+
+  add(bytes: number, time: number): number | undefined {
+    this.samples.push({ time, bytes });
+    while (this.samples.length > 2 && time - this.samples[0]!.time > 5000) this.samples.shift();
+    const first = this.samples[0]!;
+    return time - first.time < 700 ? undefined : ((bytes - first.bytes) * 1000) / (time - first.time);
+  }
+}
+
+export class LoadCard {
+  private readonly title = el("strong");
+  private readonly percent = el("span", { className: "percent" });
+  private readonly bar = el("progress", { max: 1 });
+  private readonly detail = el("span", { className: "detail" });
+  private readonly node: HTMLElement;
+  private readonly rate = new Rate();
+  private drawn = 0;
+
+  constructor(private readonly label: string, onCancel: () => void) {
+    this.bar.setAttribute("aria-label", `Loading ${label}`);
+    this.title.textContent = `Loading ${label}`;
+    this.detail.textContent = "Starting";
+    this.bar.removeAttribute("value");
+    this.node = el("div", { className: "notice loading" },
+      el("div", { className: "top" }, this.title, this.percent),
+      this.bar,
+      el("div", { className: "row" }, this.detail, button("Cancel", onCancel, "quiet")));
+    byId("notices").replaceChildren(this.node);
+  }
+
+  update(state: LoadState): void {
+    const now = performance.now();
+    const speed = this.rate.add(state.bytes, now);
+    if (state.phase === "weights" && now - this.drawn < 120 && state.bytes !== state.total) return;
+    this.drawn = now;
+    if (state.phase === "prepare") {
+      this.title.textContent = `Preparing ${this.label}`;
+      this.percent.textContent = "";
+      this.detail.textContent = "Setting up the first run";
+      this.bar.removeAttribute("value");
+      return;
+    }
+    if (state.phase !== "weights" || state.bytes === 0) {
+      this.detail.textContent = "Reading the header";
+      return;
+    }
+    const parts = [ORIGINS[state.origin ?? "network"] ?? "Loading"];
+    if (state.total) {
+      const share = Math.min(1, state.bytes / state.total);
+      this.bar.value = share;
+      this.percent.textContent = `${Math.floor(share * 100)}%`;
+      parts.push(`${format.bytes(state.bytes)} of ${format.bytes(state.total)}`);
+    } else {
+      parts.push(format.bytes(state.bytes));
+    }
+    if (speed !== undefined) {
+      parts.push(`${format.bytes(Math.round(speed))}/s`);
+      if (state.total && speed > 0 && state.bytes < state.total) parts.push(`${format.duration((state.total - state.bytes) / speed)} left`);
+    }
+    this.detail.textContent = parts.join(" · ");
+  }
+
+  close(): void {
+    this.node.remove();
+  }
+}
+
+/** Shows why a load failed and what can be done. */
+export function showFailure(why: Explained, run: (action: Action) => void): void {
+  const buttons = why.actions.map((action, i) => button(ACTION_LABELS[action], () => run(action), i === 0 ? "primary" : ""));
+  byId("notices").replaceChildren(
+    el("div", { className: "notice error", role: "alert", data: { code: why.code } },
+      el("p", {}, el("strong", {}, why.title), `. ${why.advice}`),
+      el("details", {}, el("summary", {}, "Technical details"), `${why.code}: ${why.detail}`),
+      el("div", { className: "actions" }, ...buttons)));
+}
+
+/** A message that asks for nothing urgent. */
+export function showNotice(text: string, ...actions: [label: string, run: () => void][]): HTMLElement {
+  const node: HTMLElement = el("div", { className: "notice", role: "status" }, el("p", {}, text));
+  const close = () => node.remove();
+  node.append(el("div", { className: "actions" },
+    ...actions.map(([label, run]) => button(label, () => (close(), run()))),
+    button("Close", close, "quiet")));
+  byId("notices").append(node);
+  return node;
+}
+
+export function clearNotices(): void {
+  byId("notices").replaceChildren();
+}

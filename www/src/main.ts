@@ -1,0 +1,312 @@
+// The chat page: ties models, session, conversation, settings and storage together.
+
+import { Cache } from "qwenlet";
+import { Conversation } from "./conversation.js";
+import { announce, button, byId } from "./dom.js";
+import { ACTION_LABELS, codeOf, explain, type Action } from "./errors.js";
+import * as format from "./format.js";
+import { clearNotices, LoadCard, showFailure, showNotice } from "./loading.js";
+import { fromFiles, Models } from "./models.js";
+import { registerServiceWorker } from "./offline.js";
+import { Session, type Choice } from "./session.js";
+import { SettingsSheet } from "./settings.js";
+import { ChatStore, loadModel, loadSettings, loadTheme, saveModel, saveSettings, saveTheme, type Message } from "./store.js";
+
+const session = new Session();
+const settings = loadSettings();
+const chat = await ChatStore.open();
+let lastChoice: Choice | undefined;
+let warnedAboutStorage = false;
+
+const message = byId<HTMLTextAreaElement>("message");
+const conversation = new Conversation({
+  onIdea: (text) => {
+    message.value = text;
+    message.focus();
+    void send();
+  },
+  onRegenerate: () => void regenerate(),
+  failureActions: (failed) => explainedActions(failed).map((action, i) => button(ACTION_LABELS[action], () => act(action), i === 0 ? "primary" : "")),
+});
+const sheet = new SettingsSheet(settings, () => saveSettings(settings));
+const models = new Models(
+  {
+    onChoose: (choice) => void load(choice),
+    onUnload: () => void unload(),
+    onBackend: (backend) => {
+      settings.backend = backend;
+      saveSettings(settings);
+      if (session.engine) byId("run-note").textContent = "Used the next time a model is loaded.";
+    },
+  },
+  settings.backend,
+);
+
+// --- Views
+
+function showModels(open: boolean): void {
+  byId("models").hidden = !open;
+  byId("chat").hidden = open;
+  byId("model-button").setAttribute("aria-expanded", String(open));
+  if (open) {
+    void models.refresh(session.engine?.info, session.label);
+    byId("models").scrollTop = 0;
+  } else {
+    conversation.toEnd();
+  }
+}
+
+function refresh(status?: string): void {
+  const { engine } = session;
+  const state = session.isLoading ? "loading" : engine ? "ready" : "none";
+  byId("model-dot").dataset["state"] = state;
+  byId("model-name").textContent = session.isLoading ? (lastChoice?.label ?? "") : engine ? session.label : "Choose a model";
+  byId("stop").hidden = !session.isAnswering;
+  byId("send").hidden = session.isAnswering;
+  byId<HTMLButtonElement>("send").disabled = !engine || message.value.trim() === "";
+  const where = engine && (engine.info.backend === "webgpu" ? `On the GPU (${engine.info.adapter})` : `On the processor (${engine.info.adapter})`);
+  byId("status").textContent = status ?? where ?? (session.isLoading ? "" : "No model is loaded");
+  byId("status").title = engine?.info.why ?? "";
+}
+
+function save(): void {
+  if (chat.save() || warnedAboutStorage) return;
+  warnedAboutStorage = true;
+  showNotice("This browser does not keep the conversation: its storage is full or switched off. It lasts until the page is closed.");
+}
+
+// --- Loading
+
+async function load(choice: Choice): Promise<void> {
+  lastChoice = choice;
+  showModels(false);
+  clearNotices();
+  const card = new LoadCard(choice.label, () => session.cancelLoad());
+  const done = session.load(choice, { backend: settings.backend, contextLength: settings.contextLength }, {
+    onProgress: (progress) => card.update(progress),
+    onWarning: (warning) => warn(warning.code, warning.message),
+  });
+  refresh();
+  try {
+    const { info } = await done;
+    card.close();
+    saveModel(info.cacheId ? { cacheId: info.cacheId, label: choice.label } : undefined);
+    announce(`${choice.label} is ready.`);
+    message.focus();
+  } catch (error) {
+    card.close();
+    if (choice !== lastChoice) return; // another choice took over
+    if (codeOf(error) !== "aborted") showFailure(explain(error, "loading"), act);
+    else if (chat.messages.length === 0) showModels(true);
+  } finally {
+    refresh();
+  }
+}
+
+function warn(code: string, detail: string): void {
+  if (code === "quota-exceeded") {
+    showNotice("There is not enough storage to keep this model. It runs now, and is downloaded again next time.", ["Stored models", () => showModels(true)]);
+  } else {
+    showNotice(`This model is not kept on this device: ${detail}`);
+  }
+}
+
+async function unload(): Promise<void> {
+  try {
+    await session.unload();
+  } catch (error) {
+    console.warn("qwenlet: unload", error);
+  }
+  saveModel(undefined);
+  refresh();
+  showModels(true);
+}
+
+/** The last model, if it is still stored here: no request leaves for it. */
+async function resume(): Promise<boolean> {
+  const last = loadModel();
+  if (!last) return false;
+  try {
+    const stored = await Cache.list();
+    if (!stored.some((model) => model.id === last.cacheId && model.complete)) return false;
+  } catch (error) {
+    console.warn("qwenlet: the cache cannot be read", error);
+    return false;
+  }
+  void load({ source: { cached: last.cacheId }, label: last.label });
+  return true;
+}
+
+// --- Answering
+
+async function send(): Promise<void> {
+  const text = message.value.trim();
+  if (!text || session.isAnswering) return;
+  if (!session.engine) {
+    if (!session.isLoading) showModels(true);
+    return;
+  }
+  message.value = "";
+  message.dispatchEvent(new Event("input"));
+  chat.messages.push({ role: "user", content: text });
+  conversation.show(chat.messages);
+  await answer();
+}
+
+async function regenerate(dropOldest = false): Promise<void> {
+  if (session.isAnswering) return;
+  if (!session.engine) {
+    if (lastChoice && !session.isLoading) await load(lastChoice);
+    if (!session.engine) return;
+  }
+  if (chat.messages.at(-1)?.role === "assistant") chat.messages.pop();
+  if (chat.messages.length === 0) return;
+  conversation.show(chat.messages);
+  await answer(dropOldest);
+}
+
+async function answer(dropOldest = false): Promise<void> {
+  const history = [...chat.messages];
+  const reply: Message = { role: "assistant", content: "" };
+  chat.messages.push(reply);
+  save();
+  const live = conversation.live(reply);
+  const saving = setInterval(save, 2000);
+  const done = session.answer(history, reply, settings, dropOldest, live, (tokens, perSecond) => refresh(`${format.rate(perSecond)} tok/s · ${format.count(tokens)} tokens`));
+  refresh("Reading the conversation");
+  await done;
+  clearInterval(saving);
+  if (reply.failure && ["device-lost", "gpu", "out-of-memory", "unloaded", "internal"].includes(reply.failure.code)) await drop();
+  save();
+  live.finish();
+  refresh();
+  message.focus();
+}
+
+/** Gives up an engine that a failure left unusable. */
+async function drop(): Promise<void> {
+  try {
+    await session.unload();
+  } catch (error) {
+    console.warn("qwenlet: unload", error);
+  }
+}
+
+function explainedActions(failed: Message): Action[] {
+  const code = failed.failure?.code ?? "internal";
+  if (code === "context-full") return ["drop-oldest", "new-chat"];
+  if (code === "invalid-argument" || code === "template") return ["settings", "regenerate"];
+  return session.engine ? ["regenerate"] : code === "gpu" || code === "device-lost" ? ["regenerate", "cpu"] : ["regenerate"];
+}
+
+function newChat(): void {
+  session.stop();
+  const old = chat.messages.splice(0);
+  showModels(false);
+  conversation.show(chat.messages);
+  save();
+  message.focus();
+  if (old.length === 0) return;
+  const undo = showNotice("Started a new chat.", ["Undo", () => {
+    chat.messages.unshift(...old);
+    save();
+    conversation.show(chat.messages);
+  }]);
+  setTimeout(() => undo.remove(), 12_000);
+}
+
+function act(action: Action): void {
+  switch (action) {
+    case "retry":
+      if (lastChoice) void load(lastChoice);
+      else showModels(true);
+      break;
+    case "regenerate":
+      void regenerate();
+      break;
+    case "drop-oldest":
+      void regenerate(true);
+      break;
+    case "choose":
+    case "stored":
+      showModels(true);
+      break;
+    case "cpu":
+      settings.backend = "cpu";
+      saveSettings(settings);
+      byId("backends").querySelector<HTMLInputElement>('[value="cpu"]')!.checked = true;
+      if (lastChoice) void load(lastChoice);
+      break;
+    case "new-chat":
+      newChat();
+      break;
+    case "settings":
+      sheet.open(session.engine?.info.supportsThinking ?? false);
+      break;
+    case "reload":
+      location.reload();
+  }
+}
+
+// --- Controls
+
+byId("composer").onsubmit = (event) => {
+  event.preventDefault();
+  void send();
+};
+message.oninput = () => refresh();
+message.onkeydown = (event) => {
+  // While an input method composes, Enter belongs to it.
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  void send();
+};
+byId("stop").onclick = () => session.stop();
+byId("new-chat").onclick = newChat;
+byId("settings-button").onclick = () => sheet.open(session.engine?.info.supportsThinking ?? false);
+byId("model-button").onclick = () => showModels(byId("models").hidden !== false);
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || event.defaultPrevented || byId<HTMLDialogElement>("settings").open) return;
+  if (session.isAnswering) session.stop();
+  else if (byId("models").hidden === false && (session.engine || session.isLoading)) showModels(false);
+});
+addEventListener("pagehide", () => chat.save());
+
+function applyTheme(theme: "light" | "dark"): void {
+  document.documentElement.dataset["theme"] = theme;
+  byId("theme").setAttribute("aria-pressed", String(theme === "dark"));
+}
+const prefersDark = matchMedia("(prefers-color-scheme: dark)");
+const systemTheme = (): "light" | "dark" => (prefersDark.matches ? "dark" : "light");
+applyTheme(loadTheme() ?? systemTheme());
+prefersDark.onchange = () => applyTheme(loadTheme() ?? systemTheme());
+byId("theme").onclick = () => {
+  const theme = document.documentElement.dataset["theme"] === "dark" ? "light" : "dark";
+  applyTheme(theme);
+  saveTheme(theme);
+};
+
+// Files may be dropped anywhere. Counting tells leaving the page from crossing its parts.
+let over = 0;
+const hasFiles = (event: DragEvent): boolean => event.dataTransfer?.types.includes("Files") ?? false;
+const showDrop = (n: number): void => {
+  over = Math.max(0, n);
+  byId("drop").hidden = over === 0;
+};
+addEventListener("dragenter", (event) => hasFiles(event) && showDrop(over + 1));
+addEventListener("dragleave", (event) => hasFiles(event) && showDrop(over - 1));
+addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault());
+addEventListener("drop", (event) => {
+  if (!hasFiles(event)) return;
+  event.preventDefault();
+  showDrop(0);
+  const files = [...(event.dataTransfer?.files ?? [])];
+  if (files.length) void load(fromFiles(files));
+});
+
+// --- Start
+
+conversation.show(chat.messages);
+refresh();
+if (!(await resume()) && chat.messages.length === 0) showModels(true);
+void registerServiceWorker((apply) => showNotice("A new version of this page is ready.", ["Reload", apply]));

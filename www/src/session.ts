@@ -1,0 +1,145 @@
+// The loaded model: one at a time, with what it takes to load the next and to answer.
+
+import { Engine, QwenletError, type ChatMessage, type LoadProgress, type ModelSource, type Warning } from "qwenlet";
+import { explain } from "./errors.js";
+import { ThinkSplitter } from "./think.js";
+import type { LiveAnswer } from "./conversation.js";
+import type { BackendWish, Message, Settings } from "./store.js";
+
+/** What to load, and what to call it. */
+export interface Choice {
+  source: ModelSource;
+  label: string;
+}
+
+export interface LoadHandlers {
+  onProgress(progress: LoadProgress): void;
+  onWarning(warning: Warning): void;
+}
+
+export class Session {
+  engine: Engine | undefined;
+  label = "";
+  private loading: AbortController | undefined;
+  private answering: AbortController | undefined;
+
+  get isLoading(): boolean {
+    return this.loading !== undefined;
+  }
+
+  get isAnswering(): boolean {
+    return this.answering !== undefined;
+  }
+
+  /** Loads a model in place of the present one. Another load under way is given up. */
+  async load(choice: Choice, options: { backend: BackendWish; contextLength: number | undefined }, handlers: LoadHandlers): Promise<Engine> {
+    this.cancelLoad();
+    const abort = new AbortController();
+    this.loading = abort;
+    try {
+      await this.unload();
+      if (abort.signal.aborted) throw new QwenletError("aborted", "Another model was chosen.");
+      const engine = await Engine.load(choice.source, {
+        backend: options.backend,
+        ...(options.contextLength ? { contextLength: options.contextLength } : {}),
+        onProgress: (progress) => this.loading === abort && handlers.onProgress(progress),
+        onWarning: (warning) => handlers.onWarning(warning),
+        signal: abort.signal,
+      });
+      if (abort.signal.aborted) {
+        await engine.unload();
+        throw new QwenletError("aborted", "Another model was chosen.");
+      }
+      this.engine = engine;
+      this.label = choice.label;
+      return engine;
+    } finally {
+      if (this.loading === abort) this.loading = undefined;
+    }
+  }
+
+  cancelLoad(): void {
+    this.loading?.abort();
+  }
+
+  async unload(): Promise<void> {
+    this.stop();
+    const engine = this.engine;
+    this.engine = undefined;
+    await engine?.unload();
+  }
+
+  stop(): void {
+    this.answering?.abort();
+  }
+
+  /** Answers the conversation into `message`, which is complete, stopped or marked as failed afterwards; never throws. */
+  async answer(history: readonly Message[], message: Message, settings: Settings, dropOldest: boolean, live: LiveAnswer, onToken: (tokens: number, perSecond: number) => void): Promise<void> {
+    const { engine } = this;
+    const abort = new AbortController();
+    this.answering = abort;
+    const start = performance.now();
+    let first = 0;
+    let tokens = 0;
+    const split = new ThinkSplitter(
+      (text) => {
+        message.reasoning = (message.reasoning ?? "") + text;
+        live.reasoning(text);
+      },
+      (text) => {
+        message.content += text;
+        live.content(text);
+      },
+    );
+    try {
+      if (!engine) throw new QwenletError("unloaded", "No model is loaded.");
+      const stream = await engine.chat.completions.create(
+        {
+          messages: toMessages(history, settings.system),
+          stream: true,
+          return_token_ids: true,
+          overflow: dropOldest ? "drop-oldest" : "error",
+          ...settings.sampling,
+          ...(engine.info.supportsThinking ? { enable_thinking: settings.thinking } : {}),
+        },
+        { signal: abort.signal, onEvent: (event) => event.type === "prefill" && live.reading(event.done, event.total) },
+      );
+      for await (const chunk of stream) {
+        const choice = chunk.choices[0];
+        const now = performance.now();
+        tokens += choice?.token_ids?.length ?? 0;
+        if (tokens && !first) first = now;
+        if (choice?.delta.content) split.push(choice.delta.content);
+        if (first && now > first) onToken(tokens, ((tokens - 1) * 1000) / (now - first));
+        if (choice?.finish_reason === "length") message.end = "length";
+      }
+    } catch (error) {
+      if (error instanceof QwenletError && error.code === "aborted") {
+        message.end = "stopped";
+      } else {
+        const { code, title, advice, detail } = explain(error, "answering");
+        message.end = "failed";
+        message.failure = { code, title, advice, detail };
+      }
+    } finally {
+      split.finish();
+      const end = performance.now();
+      if (first) {
+        message.stats = {
+          tokens,
+          tokensPerSecond: tokens > 1 && end > first ? ((tokens - 1) * 1000) / (end - first) : 0,
+          firstTokenSeconds: (first - start) / 1000,
+          model: this.label,
+        };
+      }
+      if (this.answering === abort) this.answering = undefined;
+    }
+  }
+}
+
+/** What the model is shown: instructions, then every message that has something to say. */
+function toMessages(history: readonly Message[], system: string): ChatMessage[] {
+  const messages: ChatMessage[] = system.trim() ? [{ role: "system", content: system.trim() }] : [];
+  for (const { role, content } of history) if (content) messages.push({ role, content });
+  return messages;
+}
