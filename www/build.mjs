@@ -1,4 +1,5 @@
-// Builds the page into a folder that already holds the package as pkg/: node build.mjs OUT
+// Builds the page into dist/ at the root of the repository, or another folder: node build.mjs [OUT]
+// The folder holds the package already, as pkg/; `cargo xtask build` puts it there.
 //
 // The page imports the package as a user would, by name; here the name stands for ./pkg/index.js beside it.
 
@@ -9,8 +10,7 @@ import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const out = process.argv[2];
-if (!out) throw new Error("usage: node build.mjs OUT");
+const out = process.argv[2] ?? join(here, "../dist");
 await mkdir(out, { recursive: true });
 
 const common = { bundle: true, minify: true, format: "esm", target: "es2022", legalComments: "none", logLevel: "warning" };

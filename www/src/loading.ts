@@ -1,18 +1,11 @@
 // The card that shows how far a load is, and the one that says why it failed.
 
+import type { LoadProgress } from "qwenlet";
 import { button, byId, el } from "./dom.js";
 import { ACTION_LABELS, type Action, type Explained } from "./errors.js";
 import * as format from "./format.js";
 
-export interface LoadState {
-  phase: string;
-  bytes: number;
-  total?: number | undefined;
-  /** Where the bytes come from. */
-  origin?: string | undefined;
-}
-
-const ORIGINS: Record<string, string> = { cache: "Reading from this device", file: "Reading the file", network: "Downloading" };
+const ORIGINS: Record<LoadProgress["from"], string> = { cache: "Reading from this device", file: "Reading the file", network: "Downloading" };
 
 /** Bytes a second over the last few seconds. */
 class Rate {
@@ -47,7 +40,7 @@ export class LoadCard {
     byId("notices").replaceChildren(this.node);
   }
 
-  update(state: LoadState): void {
+  update(state: LoadProgress): void {
     const now = performance.now();
     const speed = this.rate.add(state.bytes, now);
     if (state.phase === "weights" && now - this.drawn < 120 && state.bytes !== state.total) return;
@@ -59,11 +52,15 @@ export class LoadCard {
       this.bar.removeAttribute("value");
       return;
     }
+    if (state.phase === "waiting") {
+      this.detail.textContent = "Another tab is downloading this model; its copy will be used";
+      return;
+    }
     if (state.phase !== "weights" || state.bytes === 0) {
       this.detail.textContent = "Reading the header";
       return;
     }
-    const parts = [ORIGINS[state.origin ?? "network"] ?? "Loading"];
+    const parts = [ORIGINS[state.from]];
     if (state.total) {
       const share = Math.min(1, state.bytes / state.total);
       this.bar.value = share;

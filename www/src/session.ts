@@ -1,6 +1,6 @@
 // The loaded model: one at a time, with what it takes to load the next and to answer.
 
-import { Engine, QwenletError, type ChatMessage, type LoadProgress, type ModelSource, type Warning } from "qwenlet";
+import { Engine, QwenletError, type ChatMessage, type GenerateStats, type LoadProgress, type ModelSource, type Warning } from "qwenlet";
 import { explain } from "./errors.js";
 import { ThinkSplitter } from "./think.js";
 import type { LiveAnswer } from "./conversation.js";
@@ -74,13 +74,14 @@ export class Session {
   }
 
   /** Answers the conversation into `message`, which is complete, stopped or marked as failed afterwards; never throws. */
-  async answer(history: readonly Message[], message: Message, settings: Settings, dropOldest: boolean, live: LiveAnswer, onToken: (tokens: number, perSecond: number) => void): Promise<void> {
+  async answer(history: readonly Message[], message: Message, settings: Settings, dropOldest: boolean, live: LiveAnswer, onToken: (tokens: number, rate: number) => void): Promise<void> {
     const { engine } = this;
     const abort = new AbortController();
     this.answering = abort;
     const start = performance.now();
     let first = 0;
     let tokens = 0;
+    let decode: GenerateStats | undefined;
     const split = new ThinkSplitter(
       (text) => {
         message.reasoning = (message.reasoning ?? "") + text;
@@ -110,8 +111,9 @@ export class Session {
         tokens += choice?.token_ids?.length ?? 0;
         if (tokens && !first) first = now;
         if (choice?.delta.content) split.push(choice.delta.content);
-        if (first && now > first) onToken(tokens, ((tokens - 1) * 1000) / (now - first));
+        if (tokens > 1) onToken(tokens, perSecond(tokens - 1, (now - first) / 1000));
         if (choice?.finish_reason === "length") message.end = "length";
+        decode = chunk.stats ?? decode;
       }
     } catch (error) {
       if (error instanceof QwenletError && error.code === "aborted") {
@@ -127,7 +129,7 @@ export class Session {
       if (first) {
         message.stats = {
           tokens,
-          tokensPerSecond: tokens > 1 && end > first ? ((tokens - 1) * 1000) / (end - first) : 0,
+          tokensPerSecond: decode ? perSecond(decode.decode_tokens, decode.decode_seconds) : perSecond(tokens - 1, (end - first) / 1000),
           firstTokenSeconds: (first - start) / 1000,
           model: this.label,
         };
@@ -142,4 +144,8 @@ function toMessages(history: readonly Message[], system: string): ChatMessage[] 
   const messages: ChatMessage[] = system.trim() ? [{ role: "system", content: system.trim() }] : [];
   for (const { role, content } of history) if (content) messages.push({ role, content });
   return messages;
+}
+
+function perSecond(n: number, seconds: number): number {
+  return n > 0 && seconds > 0 ? n / seconds : 0;
 }
