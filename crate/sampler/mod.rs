@@ -1,0 +1,212 @@
+//! Logits to a token.
+//!
+//! The order of operations is llama.cpp's: logit bias, repetition, frequency and presence penalties, top-k, top-p,
+//! min-p, temperature, draw. What is left after min-p is drawn from by the exponential-race form of the categorical
+//! draw ([`noise`]), so the same seed gives the same token whatever order a backend looks at the candidates in.
+
+mod candidates;
+mod noise;
+mod params;
+mod recommended;
+
+pub use params::Params;
+pub use recommended::recommended;
+
+use crate::engine::TokenLogprob;
+use crate::error::{Error, Result};
+use candidates::{Candidate, Candidates};
+
+/// Chooses tokens. One sampler serves one answer: it remembers what was said (for the penalties) and how many tokens
+/// were drawn (for the stream of random numbers).
+#[derive(Debug, Clone)]
+pub struct Sampler {
+    params: Params,
+    n_vocab: usize,
+    /// Draws so far.
+    step: u32,
+    /// How often each token was accepted, by id; empty while no penalty needs it.
+    counts: Vec<u32>,
+    /// Distinct ids of prompt and answer, for the penalties.
+    seen: Vec<u32>,
+    in_seen: Vec<bool>,
+    /// The logits with bias and penalties.
+    scores: Vec<f32>,
+    candidates: Candidates,
+}
+
+impl Sampler {
+    /// A sampler of a model with `n_vocab` logits.
+    ///
+    /// # Errors
+    /// `invalid-argument` for a parameter that is out of range, naming it.
+    pub fn new(params: Params, n_vocab: usize) -> Result<Self> {
+        params.validate(n_vocab)?;
+        let remembers = params.has_penalties();
+        Ok(Self {
+            counts: if remembers { vec![0; n_vocab] } else { Vec::new() },
+            in_seen: if remembers { vec![false; n_vocab] } else { Vec::new() },
+            seen: Vec::new(),
+            scores: Vec::new(),
+            candidates: Candidates::default(),
+            params,
+            n_vocab,
+            step: 0,
+        })
+    }
+
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// Tells of the prompt's tokens: the repetition penalty counts them, presence and frequency do not.
+    pub fn observe_prompt(&mut self, ids: &[u32]) {
+        for &id in ids {
+            self.remember(id);
+        }
+    }
+
+    /// Tells of a token of the answer: every penalty counts it.
+    pub fn accept(&mut self, id: u32) {
+        self.remember(id);
+        if let Some(count) = self.counts.get_mut(id as usize) {
+            *count += 1;
+        }
+    }
+
+    fn remember(&mut self, id: u32) {
+        if let Some(known) = self.in_seen.get_mut(id as usize)
+            && !std::mem::replace(known, true)
+        {
+            self.seen.push(id);
+        }
+    }
+
+    /// Chooses the next token from a row of logits. Call [`Sampler::accept`] with what is really used.
+    ///
+    /// # Errors
+    /// `internal` where the logits are not numbers, or none of them is finite: weights or a kernel are broken.
+    pub fn sample(&mut self, logits: &[f32]) -> Result<u32> {
+        let step = self.step;
+        self.step = self.step.wrapping_add(1);
+        let scores = self.adjust(logits)?;
+        if self.params.temperature == 0.0 {
+            return Ok(scores.best.id);
+        }
+        self.filter();
+        let temperature = f64::from(self.params.temperature);
+        let chosen = noise::race(self.candidates.kept(), temperature, self.params.seed, step);
+        chosen.ok_or_else(|| Error::internal("the sampler was left without a candidate"))
+    }
+
+    /// The distribution that [`Sampler::sample`] draws from: ids with their probabilities, in no order.
+    ///
+    /// # Errors
+    /// As [`Sampler::sample`].
+    pub fn distribution(&mut self, logits: &[f32]) -> Result<Vec<(u32, f64)>> {
+        let best = self.adjust(logits)?.best;
+        if self.params.temperature == 0.0 {
+            return Ok(vec![(best.id, 1.0)]);
+        }
+        self.filter();
+        let temperature = f64::from(self.params.temperature);
+        let weight = |c: &Candidate| ((f64::from(c.score) - f64::from(best.score)) / temperature).exp();
+        let kept = self.candidates.kept();
+        let sum: f64 = kept.iter().map(weight).sum();
+        Ok(kept.iter().map(|c| (c.id, weight(c) / sum)).collect())
+    }
+
+    /// Log-probabilities, natural, of a token and of the `top` best ones, from logits as the model gave them: no
+    /// penalty, no temperature.
+    ///
+    /// # Errors
+    /// As [`Sampler::sample`]; `invalid-argument` where `id` has no logit.
+    pub fn logprobs(&mut self, logits: &[f32], id: u32, top: usize) -> Result<TokenLogprob> {
+        let best = finite_best(logits)?;
+        let Some(&chosen) = logits.get(id as usize) else {
+            return Err(Error::invalid_argument(format!(
+                "token {id} has no logit; there are {}",
+                logits.len()
+            )));
+        };
+        let max = f64::from(best.score);
+        let sum: f64 = logits.iter().map(|&l| (f64::from(l) - max).exp()).sum();
+        let log_sum = max + sum.ln();
+        let logprob = |score: f32| (f64::from(score) - log_sum) as f32;
+        self.candidates.take_best(logits, top);
+        self.candidates.sort();
+        Ok(TokenLogprob {
+            logprob: logprob(chosen),
+            top: self.candidates.kept().iter().map(|c| (c.id, logprob(c.score))).collect(),
+        })
+    }
+
+    /// Logits with bias and penalties into `scores`.
+    fn adjust(&mut self, logits: &[f32]) -> Result<Adjusted> {
+        if logits.len() != self.n_vocab {
+            return Err(Error::internal(format!(
+                "{} logits for a vocabulary of {}",
+                logits.len(),
+                self.n_vocab
+            )));
+        }
+        self.scores.clear();
+        self.scores.extend_from_slice(logits);
+        let p = &self.params;
+        for &(id, bias) in &p.logit_bias {
+            self.scores[id as usize] += bias;
+        }
+        for &id in &self.seen {
+            let score = &mut self.scores[id as usize];
+            let count = self.counts[id as usize];
+            *score = if *score > 0.0 { *score / p.repetition_penalty } else { *score * p.repetition_penalty };
+            *score -= count as f32 * p.frequency_penalty;
+            if count > 0 {
+                *score -= p.presence_penalty;
+            }
+        }
+        Ok(Adjusted { best: finite_best(&self.scores)? })
+    }
+
+    /// Top-k, top-p and min-p of `scores` into `candidates`.
+    fn filter(&mut self) {
+        match self.params.top_k as usize {
+            0 => self.candidates.take_all(&self.scores),
+            k => self.candidates.take_best(&self.scores, k),
+        }
+        if self.params.top_p < 1.0 {
+            self.candidates.keep_top_p(f64::from(self.params.top_p));
+        }
+        if self.params.min_p > 0.0 {
+            self.candidates.keep_min_p(f64::from(self.params.min_p));
+        }
+    }
+}
+
+struct Adjusted {
+    best: Candidate,
+}
+
+/// The largest value and the first id that has it.
+///
+/// # Errors
+/// `internal` where a value is NaN or +∞, or all are -∞.
+fn finite_best(scores: &[f32]) -> Result<Candidate> {
+    let mut best = Candidate { id: 0, score: f32::NEG_INFINITY };
+    for (id, &score) in (0u32..).zip(scores) {
+        if score.is_nan() || score == f32::INFINITY {
+            return Err(Error::internal(format!(
+                "the logit of token {id} is {score}: the model's weights are broken, or a kernel of the backend is"
+            )));
+        }
+        if score > best.score {
+            best = Candidate { id, score };
+        }
+    }
+    if best.score == f32::NEG_INFINITY {
+        return Err(Error::internal("no token has a finite logit"));
+    }
+    Ok(best)
+}
+
+#[cfg(test)]
+mod tests;

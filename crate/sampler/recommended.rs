@@ -1,0 +1,110 @@
+//! What a model's publisher recommends.
+
+use super::Params;
+use crate::error::{Result, ResultExt};
+use crate::gguf::Metadata;
+
+/// The parameters to use where the caller names none.
+///
+/// A file that carries `general.sampling.*` is believed; otherwise they are the publisher's for the family (Qwen's
+/// model cards and `generation_config.json`), which architecture and name tell. `thinking`: the answer starts with a
+/// chain of thought, for which greedy or cold sampling is documented to loop.
+///
+/// # Errors
+/// `invalid-model` for a recommendation of the wrong type, `invalid-argument` for one out of range.
+pub fn recommended(
+    metadata: &Metadata,
+    architecture: &str,
+    name: Option<&str>,
+    thinking: bool,
+) -> Result<Params> {
+    let own = |key: &str| metadata.f32(&format!("general.sampling.{key}"));
+    let top_k = metadata.u32("general.sampling.top_k")?;
+    let (temperature, top_p, min_p) = (own("temp")?, own("top_p")?, own("min_p")?);
+    let repetition = own("penalty_repeat")?;
+    if top_k.is_none() && [temperature, top_p, min_p, repetition].iter().all(Option::is_none) {
+        return Ok(family(architecture, &name.unwrap_or_default().to_lowercase(), thinking));
+    }
+    let neutral = Params::default();
+    let params = Params {
+        temperature: temperature.unwrap_or(neutral.temperature),
+        top_k: top_k.unwrap_or(neutral.top_k),
+        top_p: top_p.unwrap_or(neutral.top_p),
+        min_p: min_p.unwrap_or(neutral.min_p),
+        repetition_penalty: repetition.unwrap_or(neutral.repetition_penalty),
+        ..neutral
+    };
+    params.validate(usize::MAX).context(|| "general.sampling of the file")?;
+    Ok(params)
+}
+
+/// By architecture and lower-case name.
+fn family(architecture: &str, name: &str, thinking: bool) -> Params {
+    let set = |temperature, top_p, presence_penalty| Params {
+        temperature,
+        top_k: 20,
+        top_p,
+        presence_penalty,
+        ..Params::default()
+    };
+    let cold = set(0.6, 0.95, 0.0);
+    let calm = set(0.7, 0.8, 0.0);
+    match architecture {
+        "qwen2" | "qwen2moe" if name.contains("qwq") || name.contains("r1-distill") => cold,
+        "qwen2" | "qwen2moe" => {
+            let smallest = name.contains("0.5b") && !name.contains("coder");
+            Params { repetition_penalty: if smallest { 1.1 } else { 1.05 }, ..calm }
+        }
+        // As good as greedy.
+        "qwen2vl" => Params { temperature: 1e-6, repetition_penalty: 1.05, ..Params::default() },
+        "qwen3vl" | "qwen3vlmoe" if thinking => cold,
+        "qwen3vl" | "qwen3vlmoe" => set(0.7, 0.8, 1.5),
+        "qwen35" | "qwen35moe" if thinking => set(1.0, 0.95, 1.5),
+        "qwen35" | "qwen35moe" => set(1.0, 1.0, 2.0),
+        _ if thinking => cold,
+        // The 2507 models and what followed do without the penalty that the first Qwen3 is shown with.
+        "qwen3" | "qwen3moe" if !name.contains("2507") && !name.contains("coder") => set(0.7, 0.8, 1.5),
+        _ => calm,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_differ_and_so_does_thinking() {
+        let of = |architecture, name, thinking| {
+            recommended(&Metadata::default(), architecture, Some(name), thinking).unwrap()
+        };
+        let p = of("qwen2", "Qwen2.5 1.5B Instruct", false);
+        assert_eq!((p.temperature, p.top_p, p.top_k, p.repetition_penalty), (0.7, 0.8, 20, 1.05));
+        assert_eq!(of("qwen2", "qwen2.5-0.5b-instruct", false).repetition_penalty, 1.1);
+        assert_eq!(of("qwen2", "Qwen2.5 Coder 0.5B", false).repetition_penalty, 1.05);
+        let p = of("qwen3", "Qwen3 0.6B", true);
+        assert_eq!((p.temperature, p.top_p, p.top_k, p.presence_penalty), (0.6, 0.95, 20, 0.0));
+        let p = of("qwen3", "Qwen3 0.6B", false);
+        assert_eq!((p.temperature, p.top_p, p.presence_penalty), (0.7, 0.8, 1.5));
+        assert_eq!(of("qwen3", "Qwen3-4B-Instruct-2507", false).presence_penalty, 0.0);
+        assert_eq!(of("qwen35", "Qwen3.5 0.8B", false).presence_penalty, 2.0);
+        let unnamed = recommended(&Metadata::default(), "qwen3", None, true).unwrap();
+        assert_eq!(unnamed.temperature, 0.6);
+        for thinking in [false, true] {
+            for architecture in ["qwen2", "qwen3", "qwen2vl", "qwen3vl", "qwen35", "qwen3next", "other"] {
+                of(architecture, "x", thinking).validate(1).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn the_file_s_own_values_win() {
+        let mut metadata = Metadata::default();
+        metadata.insert("general.sampling.temp", 0.25f32);
+        metadata.insert("general.sampling.top_k", 40i32);
+        let p = recommended(&metadata, "qwen3", None, true).unwrap();
+        assert_eq!(p, Params { temperature: 0.25, top_k: 40, ..Params::default() });
+        metadata.insert("general.sampling.temp", -1.0f32);
+        let error = recommended(&metadata, "qwen3", None, true).unwrap_err();
+        assert!(error.message().contains("temperature is -1"), "{error}");
+    }
+}

@@ -1,0 +1,152 @@
+//! Tokenizer, chat templates and sampler against the golden data of `../shared/fixtures/dev`, where it is present.
+
+use std::path::PathBuf;
+
+use qwenlet::gguf::{self, Metadata};
+use qwenlet::sampler::{Params, Sampler};
+use qwenlet::tokenizer::{Special, StreamDecoder, Tokenizer};
+use serde_json::Value;
+
+/// The folder of the golden data, or `None` with one line that says so.
+fn fixtures() -> Option<PathBuf> {
+    let folder = std::env::var_os("QWENLET_FIXTURES")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/fixtures/dev")));
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    eprintln!("skipped: ../shared/fixtures is absent");
+    None
+}
+
+fn json_lines(folder: &std::path::Path, name: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(folder.join(name)).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn metadata(path: &std::path::Path) -> Metadata {
+    let bytes = std::fs::read(path).unwrap();
+    match gguf::parse(&bytes, Some(bytes.len() as u64)).unwrap() {
+        gguf::Parsed::Header(header) => header.metadata,
+        gguf::Parsed::NeedMore(n) => panic!("{} needs {n} bytes", path.display()),
+    }
+}
+
+fn ids(value: &Value) -> Vec<u32> {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+fn str(value: &Value) -> &str {
+    value.as_str().unwrap()
+}
+
+#[test]
+fn tokenizer_is_exact() {
+    let Some(folder) = fixtures() else { return };
+    let real = Tokenizer::from_metadata(&metadata(&folder.join("vocab-qwen2.gguf"))).unwrap();
+    let mut counts = [0; 3];
+    for case in json_lines(&folder, "tokenizer.jsonl") {
+        let id = &case["id"];
+        match str(&case["kind"]) {
+            "encode" => {
+                let text = str(&case["text"]);
+                let special = ids(&case["ids_special"]);
+                assert_eq!(real.encode(text, Special::All).unwrap(), special, "case {id}: {text:?}");
+                assert_eq!(
+                    real.encode(text, Special::None).unwrap(),
+                    ids(&case["ids_plain"]),
+                    "case {id}: {text:?}"
+                );
+                assert_eq!(real.decode(&special, false), str(&case["decoded"]), "case {id}");
+                assert_eq!(real.decode(&special, true), str(&case["decoded_skip_special"]), "case {id}");
+                counts[0] += 1;
+            }
+            "stream" => {
+                let mut decoder = StreamDecoder::new(case["skip_special"].as_bool().unwrap());
+                let chunks: Vec<String> =
+                    ids(&case["ids"]).into_iter().map(|id| decoder.push(&real, id)).collect();
+                assert_eq!(serde_json::to_value(&chunks).unwrap(), case["chunks"], "case {id}");
+                assert_eq!(decoder.flush(), str(&case["flush"]), "case {id}");
+                counts[1] += 1;
+            }
+            "encode_mini" => {
+                let model = folder.join("models").join(str(&case["file"]));
+                let mini = Tokenizer::from_metadata(&metadata(&model)).unwrap();
+                assert_eq!(
+                    mini.encode(str(&case["text"]), Special::All).unwrap(),
+                    ids(&case["ids_special"]),
+                    "case {id}"
+                );
+                counts[2] += 1;
+            }
+            other => panic!("case {id} is of kind {other:?}"),
+        }
+    }
+    assert!(counts.iter().all(|&n| n > 0), "{counts:?}");
+}
+
+#[test]
+fn the_known_added_tokens_of_qwen2_stand_in_for_placeholders() {
+    let Some(folder) = fixtures() else { return };
+    let real = Tokenizer::from_metadata(&metadata(&folder.join("vocab-qwen2.gguf"))).unwrap();
+    let listed: Value =
+        serde_json::from_str(&std::fs::read_to_string(folder.join("tokenizer_added.json")).unwrap()).unwrap();
+    let listed: Vec<(u32, String, bool)> = listed["added_tokens"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|t| {
+            (t["id"].as_u64().unwrap() as u32, str(&t["content"]).into(), t["special"].as_bool().unwrap())
+        })
+        .collect();
+    let ours: Vec<_> = real.added_tokens().map(|t| (t.id, t.text.clone(), t.control)).collect();
+    assert_eq!(ours, listed);
+    let ends: Vec<u32> = ["<|endoftext|>", "<|im_end|>", "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>"]
+        .iter()
+        .map(|t| real.id_of(t).unwrap())
+        .collect();
+    assert_eq!(real.end_tokens(), ends);
+    assert_eq!(real.leading_token(), None);
+}
+
+#[test]
+fn sampler_keeps_the_same_tokens_with_the_same_probabilities() {
+    let Some(folder) = fixtures() else { return };
+    let cases = json_lines(&folder, "sampler.jsonl");
+    assert!(!cases.is_empty());
+    for case in cases {
+        let id = &case["id"];
+        let logits: Vec<f32> = serde_json::from_value(case["logits"].clone()).unwrap();
+        let given = &case["params"];
+        let number = |name: &str, absent: f32| given[name].as_f64().map_or(absent, |v| v as f32);
+        let bias = given["logit_bias"].as_object().into_iter().flatten();
+        let params = Params {
+            temperature: number("temperature", 1.0),
+            top_k: number("top_k", 0.0) as u32,
+            top_p: number("top_p", 1.0),
+            min_p: number("min_p", 0.0),
+            repetition_penalty: number("repetition_penalty", 1.0),
+            presence_penalty: number("presence_penalty", 0.0),
+            frequency_penalty: number("frequency_penalty", 0.0),
+            logit_bias: bias.map(|(id, b)| (id.parse().unwrap(), b.as_f64().unwrap() as f32)).collect(),
+            seed: 1,
+        };
+        let mut sampler = Sampler::new(params, logits.len()).unwrap();
+        for token in given["history"].as_array().into_iter().flatten() {
+            sampler.accept(token.as_u64().unwrap() as u32);
+        }
+        let mut kept = sampler.distribution(&logits).unwrap();
+        kept.sort_by_key(|&(id, _)| id);
+        assert_eq!(kept.iter().map(|&(id, _)| id).collect::<Vec<_>>(), ids(&case["kept"]), "case {id}");
+        let mut probs = vec![0.0; logits.len()];
+        for (id, p) in kept {
+            probs[id as usize] = p;
+        }
+        for (token, (got, want)) in probs.iter().zip(case["probs"].as_array().unwrap()).enumerate() {
+            let want = want.as_f64().unwrap();
+            assert!((got - want).abs() <= 1e-6, "case {id}, token {token}: {got}, not {want}");
+        }
+        let drawn = sampler.sample(&logits).unwrap();
+        assert!(probs[drawn as usize] > 0.0, "case {id}: token {drawn} was filtered out and drawn");
+    }
+}
