@@ -109,7 +109,7 @@ fn any_prefix_is_enough_or_asks_for_more() {
             match parse(&bytes[..n], file_len).unwrap() {
                 Parsed::NeedMore(need) => {
                     asked += 1;
-                    assert!(n as u64 + 1 <= need && need <= data, "{need} of {n}");
+                    assert!((n as u64) < need && need <= data, "{need} of {n}");
                 }
                 Parsed::Header(_) => assert!(n as u64 + 32 > data, "parsed from {n} of {data}"),
             }
@@ -305,7 +305,7 @@ fn hostile_files_are_refused_with_the_field_named() {
         ),
         ("misaligned", good("t", 8), Code::InvalidGguf, "t: offset: 8"),
         ("past the end", good("t", 1 << 40), Code::InvalidGguf, "tensor t: offset: 1099511"),
-        ("overflow", good("t", u64::MAX & !31), Code::InvalidGguf, "tensor t: offset"),
+        ("overflow", good("t", !31), Code::InvalidGguf, "tensor t: offset"),
         ("overlap", good("s", 0).tensor("t", &[32], 0, 96), Code::InvalidGguf, "tensor t: offset"),
         ("cycle", good("s", 128).tensor("t", &[64], 0, 0), Code::InvalidGguf, "inside tensor t"),
         ("same place", good("s", 0).tensor("t", &[32], 0, 0), Code::InvalidGguf, "inside tensor s"),

@@ -15,12 +15,15 @@ use support::rng::Rng;
 
 const TOKENS: usize = 24;
 
+/// Tokens `[1, n]` at a position, to logits of the last.
+type Forward = Box<dyn FnMut(&Tensor, usize) -> candle_core::Result<Tensor>>;
+
 /// Logits after each token: the tokens are given one by one, each with the state of those before it.
 fn candle_logits(spec: &Spec, bytes: &[u8], tokens: &[u32]) -> candle_core::Result<Vec<Vec<f32>>> {
     let mut reader = Cursor::new(bytes);
     let content = Content::read(&mut reader)?;
     let device = Device::Cpu;
-    let mut forward: Box<dyn FnMut(&Tensor, usize) -> candle_core::Result<Tensor>> = match spec.arch {
+    let mut forward: Forward = match spec.arch {
         Arch::Qwen2 => {
             let mut model = quantized_qwen2::ModelWeights::from_gguf(content, &mut reader, &device)?;
             Box::new(move |x, at| model.forward(x, at))

@@ -51,8 +51,8 @@ pub fn dequantize(ty: GgmlType, bytes: &[u8]) -> Vec<f32> {
         GgmlType::F32 => bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
         GgmlType::F16 => bytes.as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect(),
         GgmlType::Bf16 => bytes.as_chunks().0.iter().map(|&b| bf16::from_le_bytes(b).to_f32()).collect(),
-        GgmlType::Iq4Nl => bytes.as_chunks::<18>().0.iter().flat_map(|b| un_iq4_nl(b)).collect(),
-        GgmlType::Iq4Xs => bytes.as_chunks::<136>().0.iter().flat_map(|b| un_iq4_xs(b)).collect(),
+        GgmlType::Iq4Nl => bytes.as_chunks::<18>().0.iter().flat_map(un_iq4_nl).collect(),
+        GgmlType::Iq4Xs => bytes.as_chunks::<136>().0.iter().flat_map(un_iq4_xs).collect(),
         _ => {
             let ty = candle_type(ty).expect("all others are candle's");
             qtensor_from_ggml(ty, bytes, vec![n], &Device::Cpu)
