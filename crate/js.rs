@@ -1,1 +1,293 @@
-//! What is exported to JavaScript; the only file that does.
+//! The few verbs that cross to JavaScript; `pkg/src/worker.ts` is their only caller. Values cross as plain objects, errors
+//! as `{ code, message, cause? }`.
+
+use std::cell::RefCell;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+use futures_util::future::LocalBoxFuture;
+use futures_util::lock::Mutex;
+use js_sys::{Function, Promise};
+use serde::{Deserialize, Serialize};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{AbortSignal, Blob, MessageChannel};
+
+use crate::engine::{
+    BackendChoice, ChatRequest, Engine, EngineInfo, Event, GenerateOptions, LoadOptions, Phase, Precision, Progress,
+    Prompt,
+};
+use crate::error::{Error, Result};
+use crate::source::{CacheMode, Notice, Opener, Origin, Request, Store};
+
+/// Least milliseconds between two reports of progress.
+const PROGRESS_EVERY: f64 = 50.0;
+
+thread_local! {
+    static ON_PANIC: RefCell<Option<Function>> = const { RefCell::new(None) };
+}
+
+/// Call first: a panic is told to `on_panic` before it stops the instance for good.
+#[wasm_bindgen]
+pub fn start(on_panic: Function) {
+    ON_PANIC.set(Some(on_panic));
+    std::panic::set_hook(Box::new(|info| {
+        console_error_panic_hook::hook(info);
+        let told = ON_PANIC.take().map(|f| f.call1(&JsValue::NULL, &info.to_string().into()));
+        if let Some(Err(e)) = told {
+            web_sys::console::error_1(&e);
+        }
+    }));
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LoadRequest {
+    source: Request,
+    cache: CacheMode,
+    options: LoadRequestOptions,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LoadRequestOptions {
+    backend: BackendChoice,
+    precision: Precision,
+    context_length: Option<u32>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+enum LoadEvent<'a> {
+    Progress {
+        phase: &'a str,
+        bytes: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        total: Option<u64>,
+        from: Origin,
+    },
+    Warning { code: &'a str, message: String },
+}
+
+/// Loads a model; `files` are those of a `files` source. Aborting the signal ends it with `aborted`.
+#[wasm_bindgen]
+pub async fn load(
+    request: JsValue,
+    files: Vec<Blob>,
+    signal: AbortSignal,
+    on_event: Function,
+) -> Result<Model, JsValue> {
+    let load = async {
+        let LoadRequest { source, cache, options } = from_js(request)?;
+        let notify = |notice: Notice| match notice {
+            Notice::Waiting => emit(
+                &on_event,
+                &LoadEvent::Progress { phase: "waiting", bytes: 0, total: None, from: Origin::Cache },
+            ),
+            Notice::NotCached(e) => {
+                emit(&on_event, &LoadEvent::Warning { code: e.code().as_str(), message: e.to_string() });
+            }
+        };
+        let opener = Rc::new(Opener::new(source, files, cache, signal.clone(), &notify).await?);
+        let loaded = load_from(&opener, &options, &signal, &on_event).await;
+        let cache_id = opener.finish(loaded.as_ref().map(|_| ()).map_err(Error::code), &notify).await;
+        let engine = loaded?;
+        let info = Info { engine: engine.info().clone(), cache_id: cache_id?, from: opener.origin() };
+        Ok(Model { engine: Mutex::new(engine), info })
+    };
+    load.await.map_err(to_error)
+}
+
+async fn load_from(
+    opener: &Rc<Opener>,
+    options: &LoadRequestOptions,
+    signal: &AbortSignal,
+    on_event: &Function,
+) -> Result<Engine> {
+    let from = opener.origin();
+    let mut last: Option<(Phase, f64)> = None;
+    let mut on_progress = |p: Progress| {
+        let now = js_sys::Date::now();
+        if last.is_none_or(|(phase, at)| phase != p.phase || now - at >= PROGRESS_EVERY) {
+            last = Some((p.phase, now));
+            let phase = match p.phase {
+                Phase::Header => "header",
+                Phase::Weights => "weights",
+                Phase::Prepare => "prepare",
+                Phase::Ready => "ready",
+            };
+            emit(on_event, &LoadEvent::Progress { phase, bytes: p.bytes, total: p.total, from });
+        }
+        go_on(signal)
+    };
+    let options = LoadOptions {
+        backend: options.backend,
+        precision: options.precision,
+        context_length: options.context_length,
+        pause: Some(Rc::new(pause)),
+        ..LoadOptions::default()
+    };
+    let mut open = |n: usize| -> LocalBoxFuture<'static, Result<Box<dyn crate::source::Source>>> {
+        let opener = Rc::clone(opener);
+        Box::pin(async move { opener.part(n).await })
+    };
+    Engine::load(&mut open, options, &mut on_progress).await
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Info {
+    #[serde(flatten)]
+    engine: EngineInfo,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_id: Option<String>,
+    from: Origin,
+}
+
+/// A loaded model. One call at a time has the engine; others wait for it.
+#[wasm_bindgen]
+pub struct Model {
+    engine: Mutex<Engine>,
+    info: Info,
+}
+
+#[wasm_bindgen]
+impl Model {
+    pub fn info(&self) -> Result<JsValue, JsValue> {
+        to_js(&self.info).map_err(to_error)
+    }
+
+    pub fn backend_bytes(&self) -> f64 {
+        self.info.engine.memory_bytes as f64
+    }
+
+    /// Answers; events go to `on_event` as they happen. Aborting the signal ends the answer after the current token.
+    pub async fn generate(
+        &self,
+        prompt: JsValue,
+        options: JsValue,
+        signal: AbortSignal,
+        on_event: Function,
+    ) -> Result<JsValue, JsValue> {
+        let answer = async {
+            let prompt: Prompt = from_js(prompt)?;
+            let options: GenerateOptions = from_js(options)?;
+            let mut engine = self.engine.lock().await;
+            let mut on_event = |event: Event| {
+                emit(&on_event, &event);
+                go_on(&signal)
+            };
+            let outcome = engine.generate(&prompt, &options, &mut on_event).await?;
+            to_js(&outcome)
+        };
+        answer.await.map_err(to_error)
+    }
+
+    pub async fn tokenize(&self, text: String, special: bool) -> Result<Vec<u32>, JsValue> {
+        self.engine.lock().await.tokenize(&text, special).map_err(to_error)
+    }
+
+    pub async fn detokenize(&self, ids: Vec<u32>) -> Result<String, JsValue> {
+        self.engine.lock().await.detokenize(&ids).map_err(to_error)
+    }
+
+    pub async fn count_tokens(&self, request: JsValue) -> Result<u32, JsValue> {
+        let request: ChatRequest = from_js(request).map_err(to_error)?;
+        self.engine.lock().await.count_tokens(&request).map_err(to_error)
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CachedModel {
+    id: String,
+    name: String,
+    bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<u64>,
+    complete: bool,
+    created: f64,
+    last_used: f64,
+}
+
+/// The models in the browser's storage, last used first.
+#[wasm_bindgen]
+pub async fn cache_list() -> Result<JsValue, JsValue> {
+    let list = async {
+        let records = Store::open().await?.list().await?;
+        let models: Vec<CachedModel> = records
+            .into_iter()
+            .map(|r| CachedModel {
+                bytes: r.stored(),
+                total: r.total(),
+                id: r.id,
+                name: r.name,
+                complete: r.complete,
+                created: r.created,
+                last_used: r.last_used,
+            })
+            .collect();
+        to_js(&models)
+    };
+    list.await.map_err(to_error)
+}
+
+/// Removes a model from the browser's storage; false where there is none of this id.
+#[wasm_bindgen]
+pub async fn cache_delete(id: String) -> Result<bool, JsValue> {
+    let delete = async { Store::open().await?.delete(&id).await };
+    delete.await.map_err(to_error)
+}
+
+fn go_on(signal: &AbortSignal) -> ControlFlow<()> {
+    if signal.aborted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
+
+/// Lets the worker take its messages: an abort among them. A timer would do, but costs 4 ms.
+fn pause() -> LocalBoxFuture<'static, ()> {
+    let wait = || {
+        let channel = MessageChannel::new()?;
+        let promise = Promise::new(&mut |resolve, _| channel.port1().set_onmessage(Some(&resolve)));
+        channel.port2().post_message(&JsValue::NULL)?;
+        Ok::<_, JsValue>((promise, channel))
+    };
+    Box::pin(async move {
+        if let Ok((promise, channel)) = wait() {
+            let _ = JsFuture::from(promise).await; // nothing rejects it
+            channel.port1().close();
+        }
+    })
+}
+
+/// Hands an event to the caller. A listener that throws is the caller's own trouble, and is shown as such.
+fn emit(on_event: &Function, event: &impl Serialize) {
+    let told = to_js(event).map_err(to_error).and_then(|value| on_event.call1(&JsValue::NULL, &value));
+    if let Err(e) = told {
+        web_sys::console::error_1(&e);
+    }
+}
+
+fn to_js(value: &impl Serialize) -> Result<JsValue> {
+    value
+        .serialize(&serde_wasm_bindgen::Serializer::json_compatible())
+        .map_err(|e| Error::internal("a value cannot cross to JavaScript").with_cause(e.to_string()))
+}
+
+fn from_js<T: for<'a> Deserialize<'a>>(value: JsValue) -> Result<T> {
+    serde_wasm_bindgen::from_value(value)
+        .map_err(|e| Error::invalid_argument(format!("the request is not of the expected form: {e}")))
+}
+
+#[derive(Serialize)]
+struct PlainError {
+    code: &'static str,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
+}
+
+fn to_error(e: Error) -> JsValue {
+    let cause = std::error::Error::source(&e).map(ToString::to_string);
+    let plain = PlainError { code: e.code().as_str(), message: e.message(), cause };
+    to_js(&plain).unwrap_or_else(|e| JsValue::from_str(&e.to_string()))
+}
