@@ -1,5 +1,6 @@
 //! The few verbs that cross to JavaScript; `pkg/src/worker.ts` is their only caller. Values cross as plain objects, errors
 //! as `{ code, message, cause? }`.
+#![allow(unreachable_pub, reason = "exports to JavaScript are public and nothing in Rust names them")]
 
 use std::cell::RefCell;
 use std::ops::ControlFlow;
@@ -14,11 +15,11 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, Blob, MessageChannel};
 
 use crate::engine::{
-    BackendChoice, ChatRequest, Engine, EngineInfo, Event, GenerateOptions, LoadOptions, Phase, Precision, Progress,
-    Prompt,
+    BackendChoice, ChatRequest, Engine, EngineInfo, Event, GenerateOptions, LoadOptions, Phase, Precision,
+    Progress, Prompt,
 };
 use crate::error::{Error, Result};
-use crate::source::{CacheMode, Notice, Opener, Origin, Request, Store};
+use crate::source::{CacheMode, Notice, Opener, Origin, Request, Source, Store};
 
 /// Least milliseconds between two reports of progress.
 const PROGRESS_EVERY: f64 = 50.0;
@@ -66,7 +67,10 @@ enum LoadEvent<'a> {
         total: Option<u64>,
         from: Origin,
     },
-    Warning { code: &'a str, message: String },
+    Warning {
+        code: &'a str,
+        message: String,
+    },
 }
 
 /// Loads a model; `files` are those of a `files` source. Aborting the signal ends it with `aborted`.
@@ -127,8 +131,9 @@ async fn load_from(
         pause: Some(Rc::new(pause)),
         ..LoadOptions::default()
     };
-    let mut open = |n: usize| -> LocalBoxFuture<'static, Result<Box<dyn crate::source::Source>>> {
-        let opener = Rc::clone(opener);
+    let opener = Rc::clone(opener);
+    let mut open = move |n: usize| -> LocalBoxFuture<'static, Result<Box<dyn Source>>> {
+        let opener = Rc::clone(&opener);
         Box::pin(async move { opener.part(n).await })
     };
     Engine::load(&mut open, options, &mut on_progress).await

@@ -14,7 +14,7 @@ use crate::error::{Code, Error, Result};
 const SLICE: f64 = (4 << 20) as f64;
 
 /// A blob, read slice by slice, one slice ahead.
-pub struct BlobSource {
+pub(crate) struct BlobSource {
     blob: Blob,
     name: String,
     signal: AbortSignal,
@@ -25,7 +25,7 @@ pub struct BlobSource {
 }
 
 impl BlobSource {
-    pub fn new(blob: Blob, name: &str, signal: &AbortSignal) -> Self {
+    pub(crate) fn new(blob: Blob, name: &str, signal: &AbortSignal) -> Self {
         Self { blob, name: name.to_owned(), signal: signal.clone(), at: 0.0, ahead: None, chunk: Vec::new() }
     }
 
@@ -58,7 +58,10 @@ impl BlobSource {
     }
 
     fn unreadable(&self, cause: &wasm_bindgen::JsValue) -> Error {
-        let message = format!("{} cannot be read: it was changed, moved or removed since it was chosen; choose it again", self.name);
+        let message = format!(
+            "{} cannot be read: it was changed, moved or removed since it was chosen; choose it again",
+            self.name
+        );
         Error::new(Code::FileRead, message).with_cause(describe(cause))
     }
 }

@@ -5,8 +5,8 @@ use js_sys::Uint8Array;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    AbortSignal, Headers, ReadableStreamDefaultReader, ReadableStreamReadResult, ReferrerPolicy, RequestCache,
-    RequestInit, Response, WorkerGlobalScope,
+    AbortSignal, Headers, ReadableStreamDefaultReader, ReadableStreamReadResult, ReferrerPolicy,
+    RequestCache, RequestInit, Response, WorkerGlobalScope,
 };
 
 use super::Source;
@@ -14,7 +14,7 @@ use super::browser::{aborted, describe};
 use crate::error::{Code, Error, Result};
 
 /// The body of a response.
-pub struct HttpSource {
+pub(crate) struct HttpSource {
     name: String,
     host: String,
     reader: ReadableStreamDefaultReader,
@@ -31,7 +31,7 @@ impl HttpSource {
     /// # Errors
     /// `network` where there is no response (offline, DNS, CORS, CSP: a page is not told which), `http-status` where it
     /// is not a success, `aborted`.
-    pub async fn open(
+    pub(crate) async fn open(
         url: &str,
         name: &str,
         headers: &[(String, String)],
@@ -42,7 +42,7 @@ impl HttpSource {
         // The browser's own cache would keep a second copy, and a page's address is no business of a model's host.
         init.set_cache(RequestCache::NoStore);
         init.set_referrer_policy(ReferrerPolicy::NoReferrer);
-        init.set_headers(&request_headers(headers)?);
+        init.set_headers(request_headers(headers)?.as_ref());
 
         let scope: WorkerGlobalScope = js_sys::global().unchecked_into();
         let host = host_of(url);
@@ -73,7 +73,7 @@ impl HttpSource {
     }
 
     /// What tells one version of the file from another, where the server says.
-    pub fn etag(&self) -> Option<&str> {
+    pub(crate) fn etag(&self) -> Option<&str> {
         self.etag.as_deref()
     }
 
@@ -176,7 +176,10 @@ fn status_error(response: &Response, name: &str) -> Error {
         500.. => "the server has a problem; try again later",
         _ => "the server refuses; check the address",
     };
-    Error::new(Code::HttpStatus, format!("HTTP status {status} for {name} ({}): {what}", host_of(&response.url())))
+    Error::new(
+        Code::HttpStatus,
+        format!("HTTP status {status} for {name} ({}): {what}", host_of(&response.url())),
+    )
 }
 
 fn host_of(url: &str) -> String {

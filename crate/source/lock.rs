@@ -29,13 +29,13 @@ extern "C" {
 }
 
 /// A held lock; dropping it lets the next one in. The browser does so too when the worker ends.
-pub struct Lock {
+pub(crate) struct Lock {
     release: Function,
 }
 
 impl Lock {
     /// Takes the lock if nobody has it. `None`: somebody has.
-    pub async fn try_acquire(name: &str) -> Result<Option<Self>> {
+    pub(crate) async fn try_acquire(name: &str) -> Result<Option<Self>> {
         let options = Object::new();
         set(&options, "ifAvailable", &JsValue::TRUE);
         Self::request(name, &options).await
@@ -45,7 +45,7 @@ impl Lock {
     ///
     /// # Errors
     /// `aborted`, by the signal.
-    pub async fn acquire(name: &str, signal: &AbortSignal) -> Result<Self> {
+    pub(crate) async fn acquire(name: &str, signal: &AbortSignal) -> Result<Self> {
         let options = Object::new();
         set(&options, "signal", signal);
         match Self::request(name, &options).await {

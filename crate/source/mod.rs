@@ -1,12 +1,29 @@
 //! Where the bytes of a model come from. Only this folder knows of files, the network or the browser's storage.
 
+#[cfg(target_arch = "wasm32")]
+mod blob;
+#[cfg(target_arch = "wasm32")]
+mod browser;
+#[cfg(target_arch = "wasm32")]
+mod cache;
 #[cfg(not(target_arch = "wasm32"))]
 mod file;
+#[cfg(target_arch = "wasm32")]
+mod http;
+#[cfg(target_arch = "wasm32")]
+mod lock;
 mod memory;
+#[cfg(target_arch = "wasm32")]
+mod open;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use file::FileSource;
 pub use memory::MemorySource;
+#[cfg(target_arch = "wasm32")]
+pub(crate) use {
+    cache::Store,
+    open::{CacheMode, Notice, Opener, Origin, Request},
+};
 
 use futures_util::future::LocalBoxFuture;
 

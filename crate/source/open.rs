@@ -18,7 +18,7 @@ use crate::gguf::PartName;
 /// What to load.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-pub enum Request {
+pub(crate) enum Request {
     /// One address, or that of every part. Where there is only the first, the others are named after it.
     Url { id: String, name: String, urls: Vec<String>, headers: Vec<(String, String)> },
     /// Files of the page, handed over beside the request. Without an id they are not cached.
@@ -46,7 +46,7 @@ impl Request {
 /// Whether to keep the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum CacheMode {
+pub(crate) enum CacheMode {
     Off,
     /// If possible; else a warning says why not.
     Auto,
@@ -56,7 +56,7 @@ pub enum CacheMode {
 /// Where the bytes come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Origin {
+pub(crate) enum Origin {
     Network,
     Cache,
     File,
@@ -64,7 +64,7 @@ pub enum Origin {
 
 /// What the caller should know beside the result.
 #[derive(Debug)]
-pub enum Notice {
+pub(crate) enum Notice {
     /// Another tab downloads this model; this load waits to use its copy.
     Waiting,
     /// The model is not kept.
@@ -72,7 +72,7 @@ pub enum Notice {
 }
 
 /// Opens the parts of one model.
-pub struct Opener {
+pub(crate) struct Opener {
     request: Request,
     files: Vec<Blob>,
     signal: AbortSignal,
@@ -89,7 +89,7 @@ impl Opener {
     /// # Errors
     /// `cache` for a model that should be in the cache and is not, what storage reports where the cache is required,
     /// `aborted`.
-    pub async fn new(
+    pub(crate) async fn new(
         request: Request,
         files: Vec<Blob>,
         mode: CacheMode,
@@ -118,7 +118,10 @@ impl Opener {
             return Ok(());
         }
         if cached_only {
-            return Err(Error::new(Code::Cache, format!("the cache has no complete model {id:?}; load it by its URL or file")));
+            return Err(Error::new(
+                Code::Cache,
+                format!("the cache has no complete model {id:?}; load it by its URL or file"),
+            ));
         }
         let lock_name = format!("qwenlet:{id}");
         let lock = match Lock::try_acquire(&lock_name).await? {
@@ -132,7 +135,8 @@ impl Opener {
                 lock
             }
         };
-        let writer = CacheWriter::begin(store, id, self.request.name(), self.mode == CacheMode::Required).await?;
+        let writer =
+            CacheWriter::begin(store, id, self.request.name(), self.mode == CacheMode::Required).await?;
         *self.writing.borrow_mut() = Some((writer, lock));
         Ok(())
     }
@@ -148,7 +152,7 @@ impl Opener {
         }
     }
 
-    pub fn origin(&self) -> Origin {
+    pub(crate) fn origin(&self) -> Origin {
         match (&self.stored, &self.request) {
             (Some(_), _) | (None, Request::Cached { .. }) => Origin::Cache,
             (None, Request::Files { .. }) => Origin::File,
@@ -157,7 +161,7 @@ impl Opener {
     }
 
     /// Opens part `n`, from 0.
-    pub async fn part(&self, n: usize) -> Result<Box<dyn Source>> {
+    pub(crate) async fn part(&self, n: usize) -> Result<Box<dyn Source>> {
         if let Some((store, record)) = &self.stored {
             return Ok(Box::new(CacheSource::open(Rc::clone(store), record, n, &self.signal)?));
         }
@@ -169,7 +173,9 @@ impl Opener {
                 (Box::new(source), etag)
             }
             Request::Files { names, .. } => match (self.files.get(n), names.get(n)) {
-                (Some(file), Some(name)) => (Box::new(BlobSource::new(file.clone(), name, &self.signal)), None),
+                (Some(file), Some(name)) => {
+                    (Box::new(BlobSource::new(file.clone(), name, &self.signal)), None)
+                }
                 _ => return Err(missing_part(n)),
             },
             Request::Cached { .. } => return Err(Error::internal("a cached model without its record")),
@@ -186,7 +192,11 @@ impl Opener {
     ///
     /// # Errors
     /// Why it could not be kept, where it had to be.
-    pub async fn finish(&self, loaded: std::result::Result<(), Code>, notify: &dyn Fn(Notice)) -> Result<Option<String>> {
+    pub(crate) async fn finish(
+        &self,
+        loaded: std::result::Result<(), Code>,
+        notify: &dyn Fn(Notice),
+    ) -> Result<Option<String>> {
         let id = || self.request.cache_id().map(str::to_owned);
         if self.stored.is_some() {
             return Ok(id());

@@ -86,7 +86,8 @@ const api: WorkerApi = {
   load: (id, request, onEvent) =>
     job(id, onEvent, async (signal, emit) => {
       if (model) throw { code: "invalid-argument", message: "This worker has a model already." } satisfies PlainError;
-      model = await load(request, signal, emit);
+      const files = request.source.kind === "files" ? request.source.files : [];
+      model = await load({ ...request, source: { ...request.source, files: undefined } }, files, signal, emit);
       return model.info() as EngineInfo;
     }),
   generate: (id, prompt, options, onEvent) =>

@@ -11,14 +11,16 @@
 mod read;
 mod write;
 
-use idb::{Database, Factory, KeyRange, ObjectStoreParams, Query, Request, Transaction, TransactionMode};
+use idb::{
+    Database, DatabaseEvent, Factory, KeyRange, ObjectStoreParams, Query, Transaction, TransactionMode,
+};
 use js_sys::Array;
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::JsValue;
 use web_sys::{DomException, IdbTransaction};
 
-pub use read::CacheSource;
-pub use write::{CacheWriter, WriteThrough};
+pub(crate) use read::CacheSource;
+pub(crate) use write::CacheWriter;
 
 use crate::error::{Code, Error, Result};
 
@@ -33,46 +35,46 @@ const CHUNK: usize = 8 << 20;
 /// What is known of a stored model.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Record {
-    pub id: String,
-    pub name: String,
-    pub chunk_bytes: u32,
+pub(crate) struct Record {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) chunk_bytes: u32,
     /// Milliseconds since 1970.
-    pub created: f64,
-    pub last_used: f64,
-    pub complete: bool,
+    pub(crate) created: f64,
+    pub(crate) last_used: f64,
+    pub(crate) complete: bool,
     /// Names the load that writes; another load takes over by putting its own name here.
     writer: String,
-    pub parts: Vec<Part>,
+    pub(crate) parts: Vec<Part>,
 }
 
 /// One file of a stored model.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Part {
-    pub name: String,
-    pub total: Option<u64>,
+pub(crate) struct Part {
+    pub(crate) name: String,
+    pub(crate) total: Option<u64>,
     /// Bytes there, from the start.
-    pub stored: u64,
+    pub(crate) stored: u64,
     /// Tells versions of the file apart: ETag, or the time of the last change.
-    pub etag: Option<String>,
+    pub(crate) etag: Option<String>,
 }
 
 impl Record {
     /// Bytes in storage.
-    pub fn stored(&self) -> u64 {
+    pub(crate) fn stored(&self) -> u64 {
         self.parts.iter().map(|p| p.stored).sum()
     }
 
     /// Bytes of the whole model, where all the parts' sizes are known.
-    pub fn total(&self) -> Option<u64> {
+    pub(crate) fn total(&self) -> Option<u64> {
         self.parts.iter().map(|p| p.total).sum()
     }
 }
 
 /// An open connection to the database.
 #[derive(Debug)]
-pub struct Store {
+pub(crate) struct Store {
     database: Database,
 }
 
@@ -82,13 +84,14 @@ impl Store {
     /// # Errors
     /// `cache`: no IndexedDB here (private windows of some browsers), or a newer version of this package has been at
     /// work.
-    pub async fn open() -> Result<Self> {
+    pub(crate) async fn open() -> Result<Self> {
         let unavailable = |e| failed("the browser's storage cannot be opened; cache: false does without", &e);
-        let mut request = Factory::new().and_then(|f| f.open(DATABASE, Some(VERSION))).map_err(unavailable)?;
+        let mut request =
+            Factory::new().and_then(|f| f.open(DATABASE, Some(VERSION))).map_err(unavailable)?;
         request.on_upgrade_needed(|event| {
             // A failure here aborts the upgrade, and the request reports it.
             let create = || {
-                let database = idb::event::VersionChangeEvent::database(&event)?;
+                let database = event.database()?;
                 database.create_object_store(MODELS, ObjectStoreParams::new())?;
                 database.create_object_store(CHUNKS, ObjectStoreParams::new())?;
                 Ok::<_, idb::Error>(())
@@ -100,7 +103,7 @@ impl Store {
         let mut database: Database = request.await.map_err(unavailable)?;
         // A later version of the layout, in another tab, must not have to wait for this one.
         database.on_version_change(|event| {
-            if let Ok(database) = idb::event::VersionChangeEvent::database(&event) {
+            if let Ok(database) = event.database() {
                 database.close();
             }
         });
@@ -108,7 +111,7 @@ impl Store {
     }
 
     /// Every stored model, last used first.
-    pub async fn list(&self) -> Result<Vec<Record>> {
+    pub(crate) async fn list(&self) -> Result<Vec<Record>> {
         let tx = self.begin(&[MODELS], TransactionMode::ReadOnly)?;
         let request = tx.object_store(MODELS).and_then(|s| s.get_all(None, None)).map_err(reading)?;
         let values = request.await.map_err(reading)?;
@@ -117,13 +120,13 @@ impl Store {
         Ok(records)
     }
 
-    pub async fn get(&self, id: &str) -> Result<Option<Record>> {
+    pub(crate) async fn get(&self, id: &str) -> Result<Option<Record>> {
         let tx = self.begin(&[MODELS], TransactionMode::ReadOnly)?;
         get_record(&tx, id).await
     }
 
     /// Notes that a model is being used.
-    pub async fn touch(&self, id: &str) -> Result<()> {
+    pub(crate) async fn touch(&self, id: &str) -> Result<()> {
         let tx = self.begin(&[MODELS], TransactionMode::ReadWrite)?;
         if let Some(mut record) = get_record(&tx, id).await? {
             record.last_used = js_sys::Date::now();
@@ -133,7 +136,7 @@ impl Store {
     }
 
     /// Removes a model; false where there is none.
-    pub async fn delete(&self, id: &str) -> Result<bool> {
+    pub(crate) async fn delete(&self, id: &str) -> Result<bool> {
         let tx = self.begin(&[MODELS, CHUNKS], TransactionMode::ReadWrite)?;
         let existed = get_record(&tx, id).await?.is_some();
         delete_all(&tx, id).await?;
@@ -200,7 +203,8 @@ async fn commit(tx: Transaction) -> Result<()> {
 
 fn from_js(value: JsValue) -> Result<Record> {
     serde_wasm_bindgen::from_value(value).map_err(|e| {
-        Error::new(Code::Cache, "the cache's list of models is damaged; clear this site's data").with_cause(e.to_string())
+        Error::new(Code::Cache, "the cache's list of models is damaged; clear this site's data")
+            .with_cause(e.to_string())
     })
 }
 
@@ -216,7 +220,9 @@ fn failed(what: &str, e: &idb::Error) -> Error {
     match e {
         idb::Error::DomException(exception) => storage_error(what, exception),
         // The names of the others carry an exception, if at all, in their text.
-        other if other.to_string().contains("QuotaExceeded") => quota_exceeded().with_cause(other.to_string()),
+        other if other.to_string().contains("QuotaExceeded") => {
+            quota_exceeded().with_cause(other.to_string())
+        }
         other => Error::new(Code::Cache, what).with_cause(other.to_string()),
     }
 }

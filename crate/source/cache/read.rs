@@ -15,7 +15,7 @@ use crate::source::Source;
 use crate::source::browser::aborted;
 
 /// Chunks in order, one ahead.
-pub struct CacheSource {
+pub(crate) struct CacheSource {
     store: Rc<Store>,
     id: String,
     part_no: usize,
@@ -30,7 +30,7 @@ pub struct CacheSource {
 
 impl CacheSource {
     /// Part `n` of a complete model.
-    pub fn open(store: Rc<Store>, record: &Record, n: usize, signal: &AbortSignal) -> Result<Self> {
+    pub(crate) fn open(store: Rc<Store>, record: &Record, n: usize, signal: &AbortSignal) -> Result<Self> {
         let part = record.parts.get(n).cloned().ok_or_else(|| damaged(&record.name))?;
         Ok(Self {
             store,
@@ -71,7 +71,8 @@ impl CacheSource {
         let Some(current) = current else { return Ok(&[]) };
         let value = current.await?;
         self.ahead = self.start()?;
-        let bytes: Uint8Array = value.and_then(|v| v.dyn_into().ok()).ok_or_else(|| damaged(&self.part.name))?;
+        let bytes: Uint8Array =
+            value.and_then(|v| v.dyn_into().ok()).ok_or_else(|| damaged(&self.part.name))?;
         let n = bytes.length() as usize;
         if n as u64 != self.chunk_bytes.min(self.part.stored - self.read) {
             return Err(damaged(&self.part.name));
@@ -80,6 +81,17 @@ impl CacheSource {
         self.chunk.resize(n, 0);
         bytes.copy_to(&mut self.chunk);
         Ok(&self.chunk)
+    }
+}
+
+impl Drop for CacheSource {
+    /// A request that was sent calls back: whoever takes the call has to live until then.
+    fn drop(&mut self) {
+        if let Some(ahead) = self.ahead.take() {
+            wasm_bindgen_futures::spawn_local(async {
+                let _ = ahead.await; // nobody wants the answer any more
+            });
+        }
     }
 }
 
@@ -98,5 +110,8 @@ impl Source for CacheSource {
 }
 
 fn damaged(name: &str) -> Error {
-    Error::new(Code::Cache, format!("the cached copy of {name} was deleted or is damaged; delete it and load it again"))
+    Error::new(
+        Code::Cache,
+        format!("the cached copy of {name} was deleted or is damaged; delete it and load it again"),
+    )
 }

@@ -10,7 +10,9 @@ use js_sys::{Promise, Uint8Array};
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
-use super::{CHUNK, CHUNKS, MODELS, Part, Record, Store, chunk_key, commit, delete_all, get_record, put, put_record};
+use super::{
+    CHUNK, CHUNKS, MODELS, Part, Record, Store, chunk_key, commit, delete_all, get_record, put, put_record,
+};
 use crate::error::{Code, Error, Result};
 use crate::source::Source;
 
@@ -18,7 +20,7 @@ use crate::source::Source;
 const IN_FLIGHT: usize = 2;
 
 /// Stores the parts of one model. What goes wrong ends the storing, not the load: [`CacheWriter::failure`] tells.
-pub struct CacheWriter {
+pub(crate) struct CacheWriter {
     store: Rc<Store>,
     id: String,
     token: String,
@@ -31,7 +33,7 @@ pub struct CacheWriter {
 
 impl CacheWriter {
     /// Makes room for a model: what was stored of it before goes, and so does the claim of another writer.
-    pub async fn begin(store: Rc<Store>, id: &str, name: &str, required: bool) -> Result<Rc<Self>> {
+    pub(crate) async fn begin(store: Rc<Store>, id: &str, name: &str, required: bool) -> Result<Rc<Self>> {
         let now = js_sys::Date::now();
         let token = format!("{now}-{}", js_sys::Math::random());
         let record = Record {
@@ -60,24 +62,32 @@ impl CacheWriter {
     }
 
     /// Why nothing more is stored, if so.
-    pub fn failure(&self) -> Option<Rc<Error>> {
+    pub(crate) fn failure(&self) -> Option<Rc<Error>> {
         self.failure.borrow().clone()
     }
 
     /// Wraps the source of the next part.
-    pub async fn part(self: &Rc<Self>, inner: Box<dyn Source>, etag: Option<String>) -> WriteThrough {
+    pub(crate) async fn part(self: &Rc<Self>, inner: Box<dyn Source>, etag: Option<String>) -> WriteThrough {
         let n = self.n_parts.replace(self.n_parts.get() + 1);
         let part = Part { name: inner.name().to_owned(), total: inner.len(), stored: 0, etag };
         let added = self.change(|record| record.parts.push(part)).await;
         self.note(added);
-        WriteThrough { inner, writer: Rc::clone(self), part: n, index: 0, filled: 0, chunk: None, ended: false }
+        WriteThrough {
+            inner,
+            writer: Rc::clone(self),
+            part: n,
+            index: 0,
+            filled: 0,
+            chunk: None,
+            ended: false,
+        }
     }
 
     /// After a load that succeeded: waits for what is still on its way, then makes the model one of the cache's.
     ///
     /// # Errors
     /// Why it could not be stored, `quota-exceeded` above all; what was stored is removed again.
-    pub async fn finish(&self) -> Result<(), Rc<Error>> {
+    pub(crate) async fn finish(&self) -> Result<(), Rc<Error>> {
         self.drain(0).await;
         if self.failure().is_none() {
             let completed = self
@@ -100,7 +110,7 @@ impl CacheWriter {
     }
 
     /// Removes what this writer stored; another writer's model stays.
-    pub async fn discard(&self) {
+    pub(crate) async fn discard(&self) {
         self.drain(0).await;
         let remove = async {
             let tx = self.store.begin(&[MODELS, CHUNKS], TransactionMode::ReadWrite)?;
@@ -114,7 +124,7 @@ impl CacheWriter {
     }
 
     /// After a load that failed for want of bytes: what is stored stays, incomplete.
-    pub async fn keep_incomplete(&self) {
+    pub(crate) async fn keep_incomplete(&self) {
         self.drain(0).await;
     }
 
@@ -126,7 +136,8 @@ impl CacheWriter {
 
     async fn change(&self, edit: impl FnOnce(&mut Record)) -> Result<()> {
         let tx = self.store.begin(&[MODELS], TransactionMode::ReadWrite)?;
-        let mut record = get_record(&tx, &self.id).await?.filter(|r| r.writer == self.token).ok_or_else(taken_over)?;
+        let mut record =
+            get_record(&tx, &self.id).await?.filter(|r| r.writer == self.token).ok_or_else(taken_over)?;
         edit(&mut record);
         put_record(&tx, &record).await?;
         commit(tx).await
@@ -134,8 +145,10 @@ impl CacheWriter {
 
     async fn put_chunk(&self, part: usize, index: u32, bytes: &Uint8Array) -> Result<()> {
         let tx = self.store.begin(&[MODELS, CHUNKS], TransactionMode::ReadWrite)?;
-        let mut record = get_record(&tx, &self.id).await?.filter(|r| r.writer == self.token).ok_or_else(taken_over)?;
-        let stored = record.parts.get_mut(part).ok_or_else(|| Error::internal("a chunk of an unknown part"))?;
+        let mut record =
+            get_record(&tx, &self.id).await?.filter(|r| r.writer == self.token).ok_or_else(taken_over)?;
+        let stored =
+            record.parts.get_mut(part).ok_or_else(|| Error::internal("a chunk of an unknown part"))?;
         stored.stored += u64::from(bytes.length());
         put(&tx, CHUNKS, bytes, &chunk_key(&self.id, part, index)).await?;
         put_record(&tx, &record).await?;
@@ -174,7 +187,7 @@ impl CacheWriter {
 }
 
 /// A source whose bytes are stored as they pass.
-pub struct WriteThrough {
+pub(crate) struct WriteThrough {
     inner: Box<dyn Source>,
     writer: Rc<CacheWriter>,
     part: usize,
@@ -214,10 +227,8 @@ impl WriteThrough {
         }
         let read = u64::from(*index) * CHUNK as u64 + *filled as u64;
         *ended = bytes.is_empty() || Some(read) == total;
-        if *ended && *filled > 0 {
-            if let Some(last) = chunk.take() {
-                writer.send(*part, *index, last.slice(0, *filled as u32)).await;
-            }
+        if *ended && let Some(last) = chunk.take() {
+            writer.send(*part, *index, last.slice(0, *filled as u32)).await;
         }
         Ok(bytes)
     }
@@ -238,5 +249,8 @@ impl Source for WriteThrough {
 }
 
 fn taken_over() -> Error {
-    Error::new(Code::Cache, "the model was deleted from the cache, or another tab loads it, while it was being stored")
+    Error::new(
+        Code::Cache,
+        "the model was deleted from the cache, or another tab loads it, while it was being stored",
+    )
 }
