@@ -24,6 +24,7 @@ pub(crate) fn wasm() -> Result<()> {
         .input_path(&module)
         .web(true)?
         .typescript(true)
+        .omit_default_module_path(false)
         .remove_name_section(true)
         .remove_producers_section(true)
         .generate(root().join("pkg/wasm"))
