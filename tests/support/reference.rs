@@ -81,29 +81,57 @@ impl Reference {
 
     /// Logits after each token, `[tokens, vocabulary]`.
     pub fn logits(&self, tokens: &[u32]) -> Vec<Vector> {
+        self.traced(tokens, &mut |_, _| ())
+    }
+
+    /// As [`Reference::logits`]; `trace` is shown what is computed on the way, a line a token: `embd`, per layer
+    /// `attn_norm`, `q_proj_bias` and `k_proj_bias` (with bias) or `q_norm` and `k_norm`, `v`, `q_rope`, `k_rope`,
+    /// `attn_ctx`, `attn_out`, `ffn_inp`, `ffn_norm`, `ffn_gate`, `ffn_up`, `ffn_act`, `ffn_out`, `layer_out`; then
+    /// `final_norm` and `logits`.
+    pub fn traced(&self, tokens: &[u32], trace: &mut dyn FnMut(&str, &[Vector])) -> Vec<Vector> {
         let embedding = self.tensor("token_embd.weight");
         let mut x: Vec<Vector> = tokens.iter().map(|&t| embedding.row(t as usize).to_vec()).collect();
+        trace("embd", &x);
         for layer in 0..self.n_layers {
-            let w = |name: &str| format!("blk.{layer}.{name}");
-            let normed = self.norm_all(&x, &w("attn_norm.weight"));
-            let heads = |name: &str| -> Vec<Vector> {
-                normed.iter().enumerate().map(|(pos, h)| self.project(h, &w(name), pos)).collect()
+            let blk = |name: &str| format!("blk.{layer}.{name}");
+            let mut seen = |name: &str, rows: Vec<Vector>| {
+                trace(&blk(name), &rows);
+                rows
             };
-            let (q, k, v) = (heads("attn_q"), heads("attn_k"), heads("attn_v"));
-            for (pos, x) in x.iter_mut().enumerate() {
-                let attended = self.attention(&q[pos], &k[..=pos], &v[..=pos]);
-                add(x, &self.tensor(&w("attn_output.weight")).times(&attended));
-            }
-            let normed = self.norm_all(&x, &w("ffn_norm.weight"));
-            for (x, h) in x.iter_mut().zip(normed) {
-                let gate = self.tensor(&w("ffn_gate.weight")).times(&h);
-                let up = self.tensor(&w("ffn_up.weight")).times(&h);
-                let act: Vector = gate.iter().zip(up).map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect();
-                add(x, &self.tensor(&w("ffn_down.weight")).times(&act));
-            }
+            let times = |name: &str, rows: &[Vector]| -> Vec<Vector> {
+                let weight = self.tensor(&blk(name));
+                rows.iter().map(|row| weight.times(row)).collect()
+            };
+            let h = seen("attn_norm", self.norm_all(&x, &blk("attn_norm.weight")));
+            let v = seen("v", self.biased(times("attn_v.weight", &h), &blk("attn_v.bias")));
+            let mut rotated = |name: &str| {
+                let heads = self
+                    .biased(times(&format!("attn_{name}.weight"), &h), &blk(&format!("attn_{name}.bias")));
+                let heads = match self.tensors.get(&blk(&format!("attn_{name}_norm.weight"))) {
+                    None => seen(&format!("{name}_proj_bias"), heads),
+                    Some(w) => seen(&format!("{name}_norm"), self.norm_heads(heads, &w.values)),
+                };
+                seen(&format!("{name}_rope"), self.rotate(heads))
+            };
+            let (q, k) = (rotated("q"), rotated("k"));
+            let context = (0..x.len()).map(|at| self.attention(&q[at], &k[..=at], &v[..=at])).collect();
+            let context = seen("attn_ctx", context);
+            add_all(&mut x, &seen("attn_out", times("attn_output.weight", &context)));
+            seen("ffn_inp", x.clone());
+            let h = seen("ffn_norm", self.norm_all(&x, &blk("ffn_norm.weight")));
+            let gate = seen("ffn_gate", times("ffn_gate.weight", &h));
+            let up = seen("ffn_up", times("ffn_up.weight", &h));
+            let act = gate.iter().zip(&up).map(|(gate, up)| silu_mul(gate, up)).collect();
+            let act = seen("ffn_act", act);
+            add_all(&mut x, &seen("ffn_out", times("ffn_down.weight", &act)));
+            seen("layer_out", x.clone());
         }
+        let h = self.norm_all(&x, "output_norm.weight");
+        trace("final_norm", &h);
         let head = self.tensors.get("output.weight").unwrap_or(embedding);
-        self.norm_all(&x, "output_norm.weight").iter().map(|h| head.times(h)).collect()
+        let logits: Vec<Vector> = h.iter().map(|h| head.times(h)).collect();
+        trace("logits", &logits);
+        logits
     }
 
     fn tensor(&self, name: &str) -> &Matrix {
@@ -120,27 +148,33 @@ impl Reference {
         rows.iter().map(|h| self.norm(h, &self.tensor(weight).values)).collect()
     }
 
-    /// Queries, keys or values at a position: bias or norm as the file has them; queries and keys are rotated.
-    fn project(&self, h: &[f64], name: &str, pos: usize) -> Vector {
-        let mut out = self.tensor(&format!("{name}.weight")).times(h);
-        if let Some(bias) = self.tensors.get(&format!("{name}.bias")) {
-            add(&mut out, &bias.values);
+    /// Adds a bias where the file has one.
+    fn biased(&self, mut rows: Vec<Vector>, bias: &str) -> Vec<Vector> {
+        if let Some(bias) = self.tensors.get(bias) {
+            rows.iter_mut().for_each(|row| add(row, &bias.values));
         }
-        if name.ends_with("attn_v") {
-            return out;
-        }
-        for head in out.chunks_exact_mut(self.head_dim) {
-            if let Some(weight) = self.tensors.get(&format!("{name}_norm.weight")) {
-                head.copy_from_slice(&self.norm(head, &weight.values));
+        rows
+    }
+
+    fn norm_heads(&self, rows: Vec<Vector>, weight: &[f64]) -> Vec<Vector> {
+        let row =
+            |row: Vector| row.chunks_exact(self.head_dim).flat_map(|head| self.norm(head, weight)).collect();
+        rows.into_iter().map(row).collect()
+    }
+
+    /// Rotates each pair `(i, i + head_dim / 2)` of each head by the row's position.
+    fn rotate(&self, mut rows: Vec<Vector>) -> Vec<Vector> {
+        let half = self.head_dim / 2;
+        for (pos, row) in rows.iter_mut().enumerate() {
+            for head in row.chunks_exact_mut(self.head_dim) {
+                for (i, freq) in self.freqs.iter().enumerate() {
+                    let (sin, cos) = (freq * pos as f64).sin_cos();
+                    let (a, b) = (head[i] * self.rope_scale, head[i + half] * self.rope_scale);
+                    (head[i], head[i + half]) = (a * cos - b * sin, b * cos + a * sin);
+                }
             }
-            let half = self.head_dim / 2;
-            for (i, freq) in self.freqs.iter().enumerate() {
-                let (sin, cos) = (freq * pos as f64).sin_cos();
-                let (a, b) = (head[i] * self.rope_scale, head[i + half] * self.rope_scale);
-                (head[i], head[i + half]) = (a * cos - b * sin, b * cos + a * sin);
-            }
         }
-        out
+        rows
     }
 
     /// Softmax of the query with all keys, times the values; several query heads share a key head.
@@ -188,6 +222,16 @@ fn rope(m: &Metadata, arch: &str, head_dim: usize) -> (Vec<f64>, f64) {
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// `gate * sigmoid(gate) * up`.
+fn silu_mul(gate: &[f64], up: &[f64]) -> Vector {
+    gate.iter().zip(up).map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect()
+}
+
+fn add_all(a: &mut [Vector], b: &[Vector]) {
+    assert_eq!(a.len(), b.len());
+    a.iter_mut().zip(b).for_each(|(a, b)| add(a, b));
 }
 
 fn add(a: &mut [f64], b: &[f64]) {
