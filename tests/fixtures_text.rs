@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use qwenlet::chat::{ChatTemplate, WallTime, builtin};
+use qwenlet::engine::ChatRequest;
 use qwenlet::gguf::{self, Metadata};
 use qwenlet::sampler::{Params, Sampler};
 use qwenlet::tokenizer::{Special, StreamDecoder, Tokenizer};
@@ -149,4 +151,51 @@ fn sampler_keeps_the_same_tokens_with_the_same_probabilities() {
         let drawn = sampler.sample(&logits).unwrap();
         assert!(probs[drawn as usize] > 0.0, "case {id}: token {drawn} was filtered out and drawn");
     }
+}
+
+fn stopped_clock() -> WallTime {
+    WallTime { unix_seconds: 0, utc_offset_seconds: 0 }
+}
+
+/// The template named in a case, and ours for the same family.
+fn templates(folder: &std::path::Path, name: &str, tokenizer: &Tokenizer) -> Vec<(String, ChatTemplate)> {
+    let own = std::fs::read_to_string(folder.join("templates").join(name)).unwrap();
+    let ours = [("Qwen-Qwen2.5-7B-Instruct.jinja", "qwen2"), ("Qwen-Qwen3-0.6B.jinja", "qwen3")];
+    let mut sources = vec![(name.to_owned(), own)];
+    sources.extend(
+        ours.iter()
+            .filter(|o| o.0 == name)
+            .map(|(_, a)| (format!("built in for {a}"), builtin(a).to_owned())),
+    );
+    sources
+        .into_iter()
+        .map(|(name, source)| (name, ChatTemplate::new(&source, Some(tokenizer), stopped_clock).unwrap()))
+        .collect()
+}
+
+#[test]
+fn chat_templates_render_as_transformers_does() {
+    let Some(folder) = fixtures() else { return };
+    let tokenizer = Tokenizer::from_metadata(&metadata(&folder.join("vocab-qwen2.gguf"))).unwrap();
+    let mut checked = 0;
+    for case in json_lines(&folder, "chat.jsonl") {
+        let Some(expected) = case["expected"].as_str() else { continue };
+        let request: ChatRequest = serde_json::from_value(case.clone()).unwrap();
+        for (name, template) in templates(&folder, str(&case["template"]), &tokenizer) {
+            let id = format!("{name}, {}", case["conversation"]);
+            assert_eq!(template.render(&request).unwrap(), expected, "{id}");
+            let segments = template.segments(&request).unwrap();
+            let joined: String = segments.iter().map(|s| s.text.as_str()).collect();
+            assert_eq!(joined, expected, "{id}");
+            let ids = tokenizer.encode_segments(&segments).unwrap();
+            let recognized = tokenizer.encode(expected, Special::All).unwrap();
+            if str(&case["conversation"]).starts_with("hostile") {
+                assert_ne!(ids, recognized, "{id}: the user's markers became tokens");
+            } else {
+                assert_eq!(ids, recognized, "{id}");
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked > 100, "{checked}");
 }
