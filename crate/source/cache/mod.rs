@@ -110,12 +110,13 @@ impl Store {
         Ok(Self { database })
     }
 
-    /// Every stored model, last used first.
+    /// Every model of which anything is stored, last used first.
     pub(crate) async fn list(&self) -> Result<Vec<Record>> {
         let tx = self.begin(&[MODELS], TransactionMode::ReadOnly)?;
         let request = tx.object_store(MODELS).and_then(|s| s.get_all(None, None)).map_err(reading)?;
         let values = request.await.map_err(reading)?;
         let mut records = values.into_iter().map(from_js).collect::<Result<Vec<Record>>>()?;
+        records.retain(|r| r.complete || r.stored() > 0);
         records.sort_by(|a, b| b.last_used.total_cmp(&a.last_used));
         Ok(records)
     }

@@ -1,0 +1,103 @@
+// The package as its users get it: packed, installed in an empty project, type-checked, bundled, run in a browser from a
+// sub-path under a strict Content-Security-Policy.
+import assert from "node:assert/strict";
+import { execFileSync, spawn } from "node:child_process";
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+import { chromium } from "playwright-core";
+import { build } from "vite";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const root = join(here, "../..");
+const project = join(here, "project"); // below this folder, so that the tools and OpenAI's types are found
+let server;
+
+before(() => {
+  rmSync(project, { recursive: true, force: true });
+  cpSync(join(here, "consumer"), project, { recursive: true });
+});
+after(() => server?.kill());
+
+test("npm pack has what is needed and nothing else", () => {
+  const [packed] = JSON.parse(run("npm", ["pack", "--json", "--pack-destination", project], join(root, "pkg")));
+  const files = packed.files.map((f) => f.path);
+  for (const needed of ["package.json", "dist/index.js", "dist/index.d.ts", "dist/worker.js", "dist/qwenlet_bg.wasm"]) {
+    assert.ok(files.includes(needed), `${needed} is missing of ${files}`);
+  }
+  assert.deepEqual(files.filter((f) => !/^(dist\/|package\.json$|README|LICENSE)/.test(f)), []);
+});
+
+test("it installs in an empty project", () => {
+  const tarball = readdirSync(project).find((f) => f.endsWith(".tgz"));
+  run("npm", ["install", "--no-audit", "--no-fund", "--no-save", `./${tarball}`], project);
+  assert.equal(JSON.parse(readFileSync(join(project, "node_modules/qwenlet/package.json"))).name, "qwenlet");
+});
+
+test("code written for OpenAI's shapes type-checks", () => {
+  const tsc = join(dirname(createRequire(import.meta.url).resolve("typescript/package.json")), "bin/tsc");
+  run(process.execPath, [tsc, "-p", "."], project);
+});
+
+test("Vite bundles it with its worker and its wasm", async () => {
+  await build({ root: project, base: "./", logLevel: "warn", configFile: false });
+  const assets = readdirSync(join(project, "dist/assets"));
+  assert.equal(assets.filter((f) => f.endsWith(".wasm")).length, 1, `${assets}`);
+  assert.equal(assets.filter((f) => /worker.*\.js$/.test(f)).length, 1, `${assets}`);
+});
+
+test("the bundle answers in a browser, from a sub-path, under a strict policy", { timeout: 120_000 }, async () => {
+  const models = join(project, "models");
+  mkdirSync(models);
+  run("cargo", ["run", "--release", "--quiet", "--example", "make_test_models", "--", models, "--only", "Q8_0"], root);
+  const model = readdirSync(models).find((f) => f.startsWith("qwen3"));
+  cpSync(join(models, model), join(project, "dist/model.gguf"));
+  const url = await serve(join(project, "dist"), "/some/place/");
+
+  const browser = await chromium.launch({
+    executablePath: process.env.QWENLET_CHROMIUM ?? "/usr/bin/chromium",
+    args: ["--no-sandbox", "--headless=new", "--disable-quic", "--no-first-run", "--disable-background-networking",
+      "--disable-component-update", "--disable-sync"],
+  });
+  try {
+    const page = await browser.newPage();
+    const trouble = [];
+    page.on("console", (m) => m.type() === "error" && trouble.push(m.text()));
+    page.on("pageerror", (e) => trouble.push(String(e)));
+    await page.goto(url);
+    const { phases, streamed, whole, info, after, cached } = await page.evaluate(() => window.answer);
+    assert.deepEqual(trouble, []);
+    assert.deepEqual([...new Set(phases)], ["header", "weights", "prepare", "ready"]);
+    assert.equal(info.architecture, "qwen3");
+    assert.equal(info.backend, "cpu");
+    assert.equal(whole.usage.completion_tokens, 8);
+    assert.equal(whole.choices[0].token_ids.length, 8);
+    assert.equal(whole.choices[0].finish_reason, "length");
+    assert.equal(streamed, whole.choices[0].message.content);
+    assert.equal(after, "unloaded");
+    assert.deepEqual(cached.map((m) => [m.id, m.complete]), [[`${url}model.gguf`, true]]);
+  } finally {
+    await browser.close();
+  }
+});
+
+function run(program, args, cwd) {
+  try {
+    return execFileSync(program, args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+  } catch (e) {
+    throw new Error(`${program} ${args.join(" ")} failed:\n${e.stdout}\n${e.stderr}`);
+  }
+}
+
+async function serve(dir, base) {
+  const script = join(root, "xtask/serve/serve.mjs");
+  server = spawn(process.execPath, [script, "--dir", dir, "--port", "0", "--base", base], { stdio: ["ignore", "pipe", "inherit"] });
+  for await (const line of server.stdout) {
+    const url = /http:\S+/.exec(String(line))?.[0];
+    if (url) return url;
+  }
+  throw new Error("the server did not start");
+}
