@@ -1,4 +1,4 @@
-/** What can go wrong, by a stable name. The same list as `Code` in `crate/error.rs`; `cargo xtask tidy` compares them. */
+/** What can go wrong, by a stable name. The same list as `Code` in `crate/error.rs`; a test compares them. */
 export const ERROR_CODES = [
   "invalid-argument",
   "invalid-gguf",

@@ -1,0 +1,187 @@
+// The package's parts that need no browser.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { before, suite, test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
+const pkg = join(root, "pkg");
+let m;
+
+before(async () => {
+  const { buildSync } = createRequire(join(pkg, "package.json"))("esbuild");
+  const stdin = {
+    contents: ["answer", "catalogue", "errors", "request", "source", "stream"].map((n) => `export * from "./src/${n}.ts";`).join("\n"),
+    resolveDir: pkg,
+  };
+  const { outputFiles } = buildSync({ stdin, bundle: true, format: "esm", write: false });
+  m = await import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].text).toString("base64")}`);
+});
+
+const code = (expected, says) => (e) => {
+  assert.ok(e instanceof m.QwenletError, String(e));
+  assert.equal(e.code, expected);
+  if (says) assert.match(e.message, says);
+  return true;
+};
+
+suite("requests", () => {
+  const messages = [{ role: "user", content: "hi" }];
+
+  test("a chat request becomes what the engine takes", () => {
+    const r = m.chatRequest({
+      messages, model: "x", max_tokens: 3, max_completion_tokens: 5, temperature: 0, stop: "a", logprobs: true, top_logprobs: 2,
+      logit_bias: { 7: -100 }, seed: 9, stream: true, stream_options: { include_usage: true }, enable_thinking: false,
+      chat_template_kwargs: { x: 1 }, return_token_ids: true,
+    });
+    assert.deepEqual(r.prompt, { chat: { messages, kwargs: { x: 1, enable_thinking: false } } });
+    assert.deepEqual(JSON.parse(JSON.stringify(r.options)), {
+      max_tokens: 5, temperature: 0, logit_bias: [[7, -100]], seed: 9, stop: ["a"], ignore_eos: false, logprobs: 2, overflow: "error",
+    });
+    assert.deepEqual([r.stream, r.includeUsage, r.returnTokenIds], [true, true, true]);
+  });
+
+  test("tool_choice none leaves the tools out", () => {
+    const tools = [{ type: "function", function: { name: "f" } }];
+    assert.deepEqual(m.chatRequest({ messages, tools }).prompt.chat.tools, tools);
+    assert.equal(m.chatRequest({ messages, tools, tool_choice: "none" }).prompt.chat.tools, undefined);
+  });
+
+  test("what is not supported is refused by name", () => {
+    for (const [field, value] of Object.entries({
+      n: 2, temprature: 1, response_format: { type: "json_object" }, tool_choice: "required", top_logprobs: 3, top_k: -1,
+      max_tokens: 1.5, temperature: "hot", stop: [""], logit_bias: { x: 1 }, seed: 2 ** 60, messages: [],
+    })) {
+      assert.throws(() => m.chatRequest({ messages, [field]: value }), code("invalid-argument", new RegExp(`^${field}`)));
+    }
+    assert.throws(() => m.chatRequest(null), code("invalid-argument"));
+  });
+
+  test("null is as good as absent", () => {
+    const r = m.chatRequest({ messages, temperature: null, n: null, stop: null, logprobs: null, audio: null });
+    assert.deepEqual(JSON.parse(JSON.stringify(r.options)), { logit_bias: [], stop: [], ignore_eos: false, overflow: "error" });
+  });
+
+  test("a completion takes text or ids", () => {
+    assert.deepEqual(m.completionRequest({ prompt: "a" }).prompt, { text: "a" });
+    assert.deepEqual(m.completionRequest({ prompt: [1, 2] }).prompt, { ids: [1, 2] });
+    for (const prompt of [["a", "b"], [1.5], [-1], undefined]) {
+      assert.throws(() => m.completionRequest({ prompt }), code("invalid-argument", /^prompt/));
+    }
+  });
+});
+
+suite("sources", () => {
+  const base = "https://site.example/app/";
+  const url = (source) => m.resolveSource(source, base).urls[0];
+
+  test("names stand for addresses", () => {
+    assert.equal(url("model.gguf"), "https://site.example/app/model.gguf");
+    assert.equal(url("https://h.example/a.gguf#x"), "https://h.example/a.gguf");
+    assert.equal(url("hf:Qwen/Qwen3-0.6B-GGUF/Qwen3-0.6B-Q8_0.gguf"),
+      "https://huggingface.co/Qwen/Qwen3-0.6B-GGUF/resolve/main/Qwen3-0.6B-Q8_0.gguf?download=true");
+    assert.equal(url("hf:o/r@v1/sub/a b.gguf"), "https://huggingface.co/o/r/resolve/v1/sub/a%20b.gguf?download=true");
+    for (const entry of m.CATALOGUE) assert.equal(url(entry.id), entry.url);
+  });
+
+  test("what stands for nothing is refused", () => {
+    for (const bad of ["qwen-99b", "hf:only/two", "ftp://h/a.gguf", "file:///a.gguf", "https://", 7, null, [], {}]) {
+      assert.throws(() => m.resolveSource(bad, base), code("invalid-argument"), String(bad));
+    }
+  });
+
+  test("files are known by name, size and date; parts come in order", () => {
+    const part = (n) => new File(["x".repeat(n)], `m-0000${n}-of-00002.gguf`, { lastModified: 5 });
+    const files = m.resolveSource([part(2), part(1)], base);
+    assert.deepEqual(files.names, ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"]);
+    assert.equal(files.id, "file:m-00001-of-00002.gguf:3:5");
+    assert.equal(m.resolveSource(new Blob(["x"]), base).id, undefined);
+  });
+
+  test("the catalogue's ids are unique and its sizes plausible", () => {
+    assert.equal(new Set(m.CATALOGUE.map((e) => e.id)).size, m.CATALOGUE.length);
+    for (const e of m.CATALOGUE) assert.ok(e.bytes > 1e8 && e.bytes < 4e9 && e.license && e.home.startsWith("https://"), e.id);
+  });
+});
+
+suite("streams", () => {
+  test("give everything in order, then the error", async () => {
+    const stream = m.Stream.start(async (push) => {
+      push(1);
+      await null;
+      push(2);
+      throw new m.QwenletError("gpu", "lost");
+    }, () => assert.fail("nothing to cancel"));
+    const got = [];
+    await assert.rejects(async () => {
+      for await (const n of stream) got.push(n);
+    }, code("gpu"));
+    assert.deepEqual(got, [1, 2]);
+  });
+
+  test("end what makes them when the loop is left, and wait for its end", async () => {
+    let stop;
+    const stopped = new Promise((resolve) => (stop = resolve));
+    let ended = false;
+    const stream = m.Stream.start(async (push) => {
+      push(1);
+      await stopped;
+      await null;
+      ended = true;
+    }, () => stop());
+    for await (const _ of stream) break;
+    assert.equal(ended, true);
+    await assert.rejects(async () => {
+      for await (const _ of stream);
+    }, TypeError);
+  });
+});
+
+suite("answers", () => {
+  const outcome = {
+    ids: [5, 6], text: "ab", finish: "length", prompt_tokens: 3, cached_tokens: 2,
+    stats: { prefill_seconds: 0, prefill_tokens: 1, decode_seconds: 0, decode_tokens: 2 },
+  };
+  const logprob = (token) => ({ token, bytes: [97], logprob: -1, top: [{ token: "z", bytes: [122], logprob: -0.5 }] });
+
+  test("chat, whole and in chunks", () => {
+    const request = m.chatRequest({ messages: [{ role: "user", content: "" }], logprobs: true, return_token_ids: true });
+    const format = m.chatFormat(request, "m");
+    const whole = format.whole(outcome, [logprob("a"), logprob("b")]);
+    assert.deepEqual(whole.usage, { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5, prompt_tokens_details: { cached_tokens: 2 } });
+    assert.deepEqual(whole.choices[0].token_ids, [5, 6]);
+    assert.equal(whole.choices[0].finish_reason, "length");
+    assert.deepEqual(whole.choices[0].logprobs.content.map((t) => [t.token, t.top_logprobs[0].token]), [["a", "z"], ["b", "z"]]);
+    const chunk = format.piece({ text: "a", ids: [5], logprobs: [logprob("a")] });
+    assert.deepEqual(chunk.choices[0].delta, { content: "a" });
+    assert.equal(chunk.choices[0].logprobs.content.length, 1);
+    assert.equal(format.last(outcome).choices[0].finish_reason, "length");
+    assert.equal(chunk.id, whole.id);
+  });
+
+  test("a completion's offsets go on from chunk to chunk", () => {
+    const format = m.completionFormat(m.completionRequest({ prompt: "x", logprobs: 1 }), "m");
+    format.piece({ text: "a", ids: [5], logprobs: [logprob("a")] });
+    const { logprobs } = format.piece({ text: "b", ids: [6], logprobs: [logprob("b")] }).choices[0];
+    assert.deepEqual(logprobs, { tokens: ["b"], token_logprobs: [-1], top_logprobs: [{ z: -0.5, b: -1 }], text_offset: [1] });
+  });
+});
+
+suite("errors", () => {
+  test("the codes are those of the Rust side", () => {
+    const rust = readFileSync(join(root, "crate/error.rs"), "utf8");
+    const names = [...rust.matchAll(/Code::\w+ => "([a-z-]+)"/g)].map((match) => match[1]);
+    assert.deepEqual([...m.ERROR_CODES], names);
+  });
+
+  test("cross as plain objects and come back", () => {
+    const plain = structuredClone(m.toPlain(new m.QwenletError("network", "gone", { cause: new Error("why") })));
+    const back = m.QwenletError.from(plain);
+    assert.equal(back.code, "network");
+    assert.equal(back.message, "gone");
+    assert.match(back.cause, /why/);
+    assert.equal(m.QwenletError.from(new RangeError("x")).code, "internal");
+  });
+});
