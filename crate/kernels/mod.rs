@@ -11,6 +11,7 @@ pub mod rms_norm;
 pub mod rope;
 pub mod select_rows;
 pub mod silu_mul;
+pub(crate) mod simd;
 pub mod store_kv;
 
 pub use lines::{Lines, LinesMut};

@@ -16,8 +16,10 @@ pub mod q5_1;
 pub mod q5_k;
 pub mod q6_k;
 pub mod q8_0;
+pub(crate) mod tile;
 
 use crate::error::{Code, Error, Result};
+use crate::kernels::matmul::Cpu;
 
 /// A ggml tensor type that this build can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,6 +54,8 @@ pub struct Format {
     pub block_bytes: usize,
     /// Decodes whole blocks to f32; [`decode`] checks the lengths.
     decode: Decode,
+    /// How the CPU backend keeps and multiplies it.
+    pub(crate) cpu: Cpu,
 }
 
 type Decode = fn(&[u8], &mut [f32]);
@@ -60,30 +64,30 @@ const fn row(
     ty: GgmlType,
     id: u32,
     name: &'static str,
-    elems: usize,
-    bytes: usize,
+    block: (usize, usize),
     decode: Decode,
+    cpu: Cpu,
 ) -> Format {
-    Format { ty, id, name, block_elems: elems, block_bytes: bytes, decode }
+    Format { ty, id, name, block_elems: block.0, block_bytes: block.1, decode, cpu }
 }
 
 /// Every supported type, in the order of [`GgmlType`].
 pub const FORMATS: [Format; 15] = [
-    row(GgmlType::F32, 0, "F32", 1, 4, float::decode_f32),
-    row(GgmlType::F16, 1, "F16", 1, 2, float::decode_f16),
-    row(GgmlType::Bf16, 30, "BF16", 1, 2, float::decode_bf16),
-    row(GgmlType::Q4_0, 2, "Q4_0", 32, 18, q4_0::decode),
-    row(GgmlType::Q4_1, 3, "Q4_1", 32, 20, q4_1::decode),
-    row(GgmlType::Q5_0, 6, "Q5_0", 32, 22, q5_0::decode),
-    row(GgmlType::Q5_1, 7, "Q5_1", 32, 24, q5_1::decode),
-    row(GgmlType::Q8_0, 8, "Q8_0", 32, 34, q8_0::decode),
-    row(GgmlType::Q2K, 10, "Q2_K", 256, 84, q2_k::decode),
-    row(GgmlType::Q3K, 11, "Q3_K", 256, 110, q3_k::decode),
-    row(GgmlType::Q4K, 12, "Q4_K", 256, 144, q4_k::decode),
-    row(GgmlType::Q5K, 13, "Q5_K", 256, 176, q5_k::decode),
-    row(GgmlType::Q6K, 14, "Q6_K", 256, 210, q6_k::decode),
-    row(GgmlType::Iq4Nl, 20, "IQ4_NL", 32, 18, iq4_nl::decode),
-    row(GgmlType::Iq4Xs, 23, "IQ4_XS", 256, 136, iq4_xs::decode),
+    row(GgmlType::F32, 0, "F32", (1, 4), float::decode_f32, Cpu::float::<float::tile::F32>()),
+    row(GgmlType::F16, 1, "F16", (1, 2), float::decode_f16, Cpu::float::<float::tile::F16>()),
+    row(GgmlType::Bf16, 30, "BF16", (1, 2), float::decode_bf16, Cpu::float::<float::tile::Bf16>()),
+    row(GgmlType::Q4_0, 2, "Q4_0", (32, 18), q4_0::decode, Cpu::quantized::<q4_0::tile::Q4_0>()),
+    row(GgmlType::Q4_1, 3, "Q4_1", (32, 20), q4_1::decode, Cpu::quantized::<q4_1::tile::Q4_1>()),
+    row(GgmlType::Q5_0, 6, "Q5_0", (32, 22), q5_0::decode, Cpu::quantized::<q5_0::tile::Q5_0>()),
+    row(GgmlType::Q5_1, 7, "Q5_1", (32, 24), q5_1::decode, Cpu::quantized::<q5_1::tile::Q5_1>()),
+    row(GgmlType::Q8_0, 8, "Q8_0", (32, 34), q8_0::decode, Cpu::quantized::<q8_0::tile::Q8_0>()),
+    row(GgmlType::Q2K, 10, "Q2_K", (256, 84), q2_k::decode, Cpu::quantized::<q2_k::tile::Q2K>()),
+    row(GgmlType::Q3K, 11, "Q3_K", (256, 110), q3_k::decode, Cpu::quantized::<q3_k::tile::Q3K>()),
+    row(GgmlType::Q4K, 12, "Q4_K", (256, 144), q4_k::decode, Cpu::quantized::<q4_k::tile::Q4K>()),
+    row(GgmlType::Q5K, 13, "Q5_K", (256, 176), q5_k::decode, Cpu::quantized::<q5_k::tile::Q5K>()),
+    row(GgmlType::Q6K, 14, "Q6_K", (256, 210), q6_k::decode, Cpu::quantized::<q6_k::tile::Q6K>()),
+    row(GgmlType::Iq4Nl, 20, "IQ4_NL", (32, 18), iq4_nl::decode, Cpu::quantized::<iq4_nl::tile::Iq4Nl>()),
+    row(GgmlType::Iq4Xs, 23, "IQ4_XS", (256, 136), iq4_xs::decode, Cpu::quantized::<iq4_xs::tile::Iq4Xs>()),
 ];
 
 impl GgmlType {

@@ -2,6 +2,8 @@
 //! `out[h] = Σ_p softmax_p(scale * q[h] · k[g, p]) * v[g, p]` over positions `p` in `0 ..= pos(row)`, where
 //! `g = h / (n_heads / n_kv_heads)`.
 
+pub(crate) mod cpu;
+
 use super::store_kv::Pool;
 use super::{Lines, LinesMut, check};
 use crate::error::Result;

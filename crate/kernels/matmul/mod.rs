@@ -1,5 +1,17 @@
 //! `out[r] = weight · x[r] (+ bias)`, added to what `out` holds where `accumulate`.
 
+mod activations;
+mod float;
+mod matrix;
+mod quantized;
+
+#[cfg(test)]
+mod tests;
+
+pub use activations::Activations;
+pub use matrix::Matrix;
+pub(crate) use matrix::{Cpu, Product};
+
 use super::{Lines, LinesMut, check};
 use crate::error::{Error, Result};
 use crate::quant::{self, GgmlType};

@@ -58,3 +58,26 @@ pub fn reference(rope: &Rope, positions: &[u32], head_dim: usize, mut x: LinesMu
     }
     Ok(())
 }
+
+/// [`reference`] from tables of every line's cosines and sines, `[lines, freqs.len()]` each, made by [`cos_sin`].
+///
+/// # Errors
+/// `internal` where shapes do not fit.
+pub fn forward(rope: &Rope, cos: &[f32], sin: &[f32], head_dim: usize, mut x: LinesMut<'_>) -> Result<()> {
+    let n = rope.freqs.len();
+    check_shape(rope, x.n(), &x, head_dim)?;
+    check(cos.len() == x.n() * n && sin.len() == cos.len(), "rope", || {
+        format!("{} cosines for {} lines of {n}", cos.len(), x.n())
+    })?;
+    for r in 0..x.n() {
+        let (cos, sin) = (&cos[r * n..][..n], &sin[r * n..][..n]);
+        for head in x.line(r).chunks_exact_mut(head_dim) {
+            let (first, second) = head.split_at_mut(n);
+            // Plain loops over slices of one length: the compiler makes vectors of them.
+            for (((a, b), cos), sin) in first.iter_mut().zip(second).zip(cos).zip(sin) {
+                (*a, *b) = (*a * cos - *b * sin, *a * sin + *b * cos);
+            }
+        }
+    }
+    Ok(())
+}

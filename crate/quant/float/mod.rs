@@ -1,5 +1,7 @@
 //! The types without blocks: F32, F16 (IEEE half), BF16 (the upper half of an f32). Little-endian, exact in f32.
 
+pub(crate) mod tile;
+
 use half::{bf16, f16};
 
 pub(super) fn decode_f32(bytes: &[u8], out: &mut [f32]) {

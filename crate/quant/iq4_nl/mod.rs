@@ -7,6 +7,8 @@
 //!
 //! `w = d * LEVELS[q]`. candle-core has no such block type; this decoder is our own.
 
+pub(crate) mod tile;
+
 use half::f16;
 
 /// The sixteen levels of IQ4_NL and IQ4_XS, finer near zero.

@@ -9,6 +9,8 @@
 //!
 //! `w = d * (scale - 32) * LEVELS[q]`. candle-core has no such block type; this decoder is our own.
 
+pub(crate) mod tile;
+
 use half::f16;
 
 use super::iq4_nl::decode_nibbles;

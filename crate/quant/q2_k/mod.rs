@@ -9,6 +9,8 @@
 //!
 //! `w = d * scale * q - dmin * min`, `q` in `0..4`.
 
+pub(crate) mod tile;
+
 use candle_core::quantized::k_quants::BlockQ2K;
 
 pub(super) fn decode(bytes: &[u8], out: &mut [f32]) {

@@ -9,6 +9,8 @@
 //!
 //! `w = d * (scale - 32) * (q - 4)`, `q` in `0..8`.
 
+pub(crate) mod tile;
+
 use candle_core::quantized::k_quants::BlockQ3K;
 
 pub(super) fn decode(bytes: &[u8], out: &mut [f32]) {

@@ -7,6 +7,8 @@
 //!
 //! `w = d * (q - 8)`, `q` in `0..16`.
 
+pub(crate) mod tile;
+
 use candle_core::quantized::k_quants::BlockQ4_0;
 
 pub(super) fn decode(bytes: &[u8], out: &mut [f32]) {

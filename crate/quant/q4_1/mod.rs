@@ -8,6 +8,8 @@
 //!
 //! `w = d * q + m`, `q` in `0..16`.
 
+pub(crate) mod tile;
+
 use candle_core::quantized::k_quants::BlockQ4_1;
 
 pub(super) fn decode(bytes: &[u8], out: &mut [f32]) {

@@ -9,6 +9,8 @@
 //!
 //! `w = d * scale * q - dmin * min`, `q` in `0..16`.
 
+pub(crate) mod tile;
+
 use candle_core::quantized::k_quants::BlockQ4K;
 
 pub(super) fn decode(bytes: &[u8], out: &mut [f32]) {

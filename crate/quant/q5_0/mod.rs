@@ -8,6 +8,8 @@
 //!
 //! `w = d * (q - 16)`, `q` in `0..32`.
 
+pub(crate) mod tile;
+
 use candle_core::quantized::k_quants::BlockQ5_0;
 
 pub(super) fn decode(bytes: &[u8], out: &mut [f32]) {

@@ -9,6 +9,8 @@
 //!
 //! `w = d * q + m`, `q` in `0..32`.
 
+pub(crate) mod tile;
+
 use candle_core::quantized::k_quants::BlockQ5_1;
 
 pub(super) fn decode(bytes: &[u8], out: &mut [f32]) {

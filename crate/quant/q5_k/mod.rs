@@ -10,6 +10,8 @@
 //!
 //! `w = d * scale * q - dmin * min`, `q` in `0..32`.
 
+pub(crate) mod tile;
+
 use candle_core::quantized::k_quants::BlockQ5K;
 
 pub(super) fn decode(bytes: &[u8], out: &mut [f32]) {

@@ -9,6 +9,8 @@
 //!
 //! `w = d * scale * (q - 32)`, `q` in `0..64`.
 
+pub(crate) mod tile;
+
 use candle_core::quantized::k_quants::BlockQ6K;
 
 pub(super) fn decode(bytes: &[u8], out: &mut [f32]) {

@@ -7,6 +7,8 @@
 //!
 //! `w = d * q`.
 
+pub(crate) mod tile;
+
 use candle_core::quantized::k_quants::BlockQ8_0;
 
 pub(super) fn decode(bytes: &[u8], out: &mut [f32]) {

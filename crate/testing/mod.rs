@@ -1,5 +1,10 @@
 //! What unit tests share: seeded random numbers, random blocks of every format, the golden data's place.
 
+pub(crate) mod interpreter;
+mod model;
+
+pub(crate) use model::{TestModel, relative_l2};
+
 use std::path::PathBuf;
 
 use crate::quant::GgmlType;

@@ -1,0 +1,124 @@
+//! Activations in eight bits: blocks of 32 with an f32 scale, made once for every product that reads the same input.
+
+use crate::error::{Code, Error, Result};
+use crate::kernels::Lines;
+use crate::kernels::simd::{Kernel, Quant, Simd, dispatch};
+
+/// 32 activations, `d * q[i]` each.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Block {
+    /// In `-127..=127`.
+    pub(crate) q: [Quant; 32],
+    pub(crate) d: f32,
+    /// Sums of `q[..16]` and `q[16..]`.
+    pub(crate) sums: [i32; 2],
+    /// `d` times the sum of all.
+    pub(crate) sum: f32,
+}
+
+impl Block {
+    const ZERO: Self = Self { q: [0; 32], d: 0.0, sums: [0; 2], sum: 0.0 };
+}
+
+/// The quantized lines of one input; memory for the largest is kept.
+#[derive(Debug, Default)]
+pub struct Activations {
+    blocks: Vec<Block>,
+    /// Blocks a line.
+    width: usize,
+}
+
+impl Activations {
+    /// Room for `lines` of `width` values.
+    ///
+    /// # Errors
+    /// `out-of-memory`.
+    pub fn new(lines: usize, width: usize) -> Result<Self> {
+        let mut blocks = Vec::new();
+        blocks.try_reserve_exact(lines * width.div_ceil(32)).map_err(|_| {
+            Error::new(Code::OutOfMemory, "no memory for quantized activations; choose a smaller model")
+        })?;
+        Ok(Self { blocks, width: 0 })
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.blocks.capacity() * size_of::<Block>()
+    }
+
+    /// Takes new lines, of a multiple of 32 values each.
+    pub fn quantize(&mut self, x: Lines<'_>) {
+        dispatch(Quantize { to: self, x });
+    }
+
+    pub(crate) fn n(&self) -> usize {
+        self.blocks.len() / self.width.max(1)
+    }
+
+    /// Blocks a line.
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    pub(crate) fn line(&self, i: usize) -> &[Block] {
+        &self.blocks[i * self.width..(i + 1) * self.width]
+    }
+}
+
+pub(crate) struct Quantize<'a> {
+    pub(crate) to: &'a mut Activations,
+    pub(crate) x: Lines<'a>,
+}
+
+impl Kernel for Quantize<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let width = self.x.width() / 32;
+        self.to.width = width;
+        // Within the capacity that `new` reserved, for a plan's inputs.
+        self.to.blocks.resize(self.x.n() * width, Block::ZERO);
+        for (x, to) in self.x.iter().zip(self.to.blocks.chunks_exact_mut(width.max(1))) {
+            for (x, to) in x.as_chunks::<32>().0.iter().zip(to) {
+                quantize_block(s, x, to);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn quantize_block<S: Simd>(s: S, x: &[f32; 32], to: &mut Block) {
+    let x4 = x.as_chunks::<4>().0;
+    let mut largest = s.splat(0.0);
+    // NaN where an activation is NaN or infinite, so that it shows in the result; else zero.
+    let mut unusual = s.splat(0.0);
+    for x in x4 {
+        let x = s.load(x);
+        largest = s.max(largest, s.abs(x));
+        unusual = s.add(unusual, s.mul(x, s.splat(0.0)));
+    }
+    let mut lanes = [0.0; 4];
+    s.store(largest, &mut lanes);
+    let largest = lanes.iter().fold(0.0f32, |a, &b| if a < b { b } else { a });
+    let d = largest / 127.0;
+    // A scale so small that its reciprocal overflows stands for zeros.
+    let inverse = if d < f32::MIN_POSITIVE { 0.0 } else { 1.0 / d };
+    to.d = d + s.sum(unusual);
+    for (half, sum) in to.sums.iter_mut().enumerate() {
+        let mut total = s.splat_i(0);
+        for i in 4 * half..4 * half + 4 {
+            let q = s.round(s.mul(s.load(&x4[i]), s.splat(inverse)));
+            total = s.add_i(total, q);
+            let mut lanes = [0; 4];
+            s.store_i(q, &mut lanes);
+            for (to, q) in to.q[4 * i..4 * i + 4].iter_mut().zip(lanes) {
+                *to = q as Quant;
+            }
+        }
+        let mut lanes = [0; 4];
+        s.store_i(total, &mut lanes);
+        *sum = lanes.iter().fold(0, |a, &b| a.wrapping_add(b));
+    }
+    to.sum = to.d * (to.sums[0].wrapping_add(to.sums[1])) as f32;
+}

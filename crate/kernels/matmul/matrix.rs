@@ -1,0 +1,235 @@
+//! A weight matrix in the CPU's layout, and products with it.
+
+use std::marker::PhantomData;
+
+use super::activations::Activations;
+use super::float::Float;
+use super::quantized::Quantized;
+use crate::error::{Code, Error, Result};
+use crate::kernels::simd::{Simd, dispatch};
+use crate::kernels::{Lines, LinesMut, check};
+use crate::quant::tile::{self, FloatTile, Layout, TILE_ROWS, Tile};
+use crate::quant::{self, GgmlType};
+
+/// How the CPU keeps and multiplies a format: one entry a row of [`quant::FORMATS`].
+#[derive(Debug)]
+pub(crate) struct Cpu {
+    interleave: fn(usize, &[u8], &mut [u8]),
+    extract: fn(usize, &[u8], &mut [u8]),
+    multiply: Multiply,
+}
+
+#[derive(Debug)]
+enum Multiply {
+    Quantized(fn(Product<'_, '_>, &Activations)),
+    Float(fn(Product<'_, '_>, Lines<'_>)),
+}
+
+impl Cpu {
+    pub(crate) const fn quantized<T: Tile>() -> Self {
+        fn multiply<T: Tile>(product: Product<'_, '_>, x: &Activations) {
+            dispatch(Quantized::<T> { product, x, format: PhantomData });
+        }
+        Self {
+            interleave: tile::interleave::<T>,
+            extract: tile::extract::<T>,
+            multiply: Multiply::Quantized(multiply::<T>),
+        }
+    }
+
+    pub(crate) const fn float<T: FloatTile>() -> Self {
+        fn multiply<T: FloatTile>(product: Product<'_, '_>, x: Lines<'_>) {
+            dispatch(Float::<T> { product, x, format: PhantomData });
+        }
+        Self {
+            interleave: tile::interleave::<T>,
+            extract: tile::extract::<T>,
+            multiply: Multiply::Float(multiply::<T>),
+        }
+    }
+}
+
+/// `[rows, cols]`, four rows interleaved; rows are filled up to a multiple of four with zeros.
+#[derive(Debug)]
+pub struct Matrix {
+    ty: GgmlType,
+    rows: usize,
+    cols: usize,
+    /// Bytes of a row, in the file and here.
+    row_bytes: usize,
+    data: Vec<u8>,
+}
+
+impl Matrix {
+    /// A matrix of zeros.
+    ///
+    /// # Errors
+    /// `internal` where a row is not whole blocks, `out-of-memory`.
+    pub fn new(ty: GgmlType, rows: usize, cols: usize) -> Result<Self> {
+        let row_bytes = ty.row_bytes(cols as u64).and_then(|b| usize::try_from(b).ok()).filter(|&b| b > 0);
+        let row_bytes =
+            row_bytes.ok_or_else(|| Error::internal(format!("rows of {cols} elements of {}", ty.name())))?;
+        let no_memory = || {
+            Error::new(
+                Code::OutOfMemory,
+                format!("no memory for {rows} rows of {row_bytes} bytes; choose a smaller model"),
+            )
+        };
+        let bytes = rows.next_multiple_of(TILE_ROWS).checked_mul(row_bytes).ok_or_else(no_memory)?;
+        let mut data = Vec::new();
+        data.try_reserve_exact(bytes).map_err(|e| no_memory().with_cause(e))?;
+        data.resize(bytes, 0);
+        Ok(Self { ty, rows, cols, row_bytes, data })
+    }
+
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Bytes of a row.
+    pub fn row_bytes(&self) -> usize {
+        self.row_bytes
+    }
+
+    /// Whether products take [`Activations`] rather than f32.
+    pub fn takes_quantized(&self) -> bool {
+        matches!(self.ty.format().cpu.multiply, Multiply::Quantized(_))
+    }
+
+    /// Takes whole rows in the file's layout.
+    ///
+    /// # Errors
+    /// `internal` where they are not whole rows of this matrix.
+    pub fn write_rows(&mut self, first: usize, bytes: &[u8]) -> Result<()> {
+        let n = bytes.len() / self.row_bytes;
+        check(bytes.len() == n * self.row_bytes && first + n <= self.rows, "write_rows", || {
+            format!("{} bytes at row {first} of {}, {} bytes each", bytes.len(), self.rows, self.row_bytes)
+        })?;
+        let stripe = TILE_ROWS * self.row_bytes;
+        for (row, bytes) in (first..).zip(bytes.chunks_exact(self.row_bytes)) {
+            let tiles = &mut self.data[row / TILE_ROWS * stripe..][..stripe];
+            (self.ty.format().cpu.interleave)(row % TILE_ROWS, bytes, tiles);
+        }
+        Ok(())
+    }
+
+    /// Row `i` in f32.
+    ///
+    /// # Errors
+    /// `internal` where there is no such row or `out` is not as long as it.
+    pub fn decode_row(&self, i: usize, out: &mut [f32]) -> Result<()> {
+        check(i < self.rows && out.len() == self.cols, "embed", || {
+            format!("row {i} of {} into {} of {} values", self.rows, out.len(), self.cols)
+        })?;
+        let format = self.ty.format();
+        let mut block = [0; 256];
+        let block = &mut block[..format.block_bytes];
+        let stripe = TILE_ROWS * self.row_bytes;
+        let tiles =
+            self.data[i / TILE_ROWS * stripe..][..stripe].chunks_exact(TILE_ROWS * format.block_bytes);
+        for (tile, out) in tiles.zip(out.chunks_exact_mut(format.block_elems)) {
+            (format.cpu.extract)(i % TILE_ROWS, tile, block);
+            quant::decode(self.ty, block, out)?;
+        }
+        Ok(())
+    }
+
+    /// [`reference`](super::reference) with this weight, as fast as this machine can. `quantized` holds `x` in eight
+    /// bits where [`Matrix::takes_quantized`].
+    ///
+    /// # Errors
+    /// `internal` where shapes do not fit.
+    pub fn multiply(
+        &self,
+        x: Lines<'_>,
+        quantized: &Activations,
+        bias: Option<&[f32]>,
+        accumulate: bool,
+        mut out: LinesMut<'_>,
+    ) -> Result<()> {
+        check(
+            x.n() == out.n()
+                && x.width() == self.cols
+                && out.width() == self.rows
+                && bias.is_none_or(|b| b.len() == self.rows),
+            "matmul",
+            || {
+                format!(
+                    "[{}, {}] by [{}, {}] into [{}, {}]",
+                    x.n(),
+                    x.width(),
+                    self.rows,
+                    self.cols,
+                    out.n(),
+                    out.width()
+                )
+            },
+        )?;
+        let product = Product { tiles: &self.data, cols: self.cols, bias, accumulate, out: &mut out };
+        match self.ty.format().cpu.multiply {
+            Multiply::Float(multiply) => multiply(product, x),
+            Multiply::Quantized(multiply) => {
+                check(quantized.n() == x.n() && quantized.width() * 32 == x.width(), "matmul", || {
+                    "the quantized activations are not the input's".to_owned()
+                })?;
+                multiply(product, quantized);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What every product has. Stripe `t` is rows `4 t ..` of the weight, columns `4 t ..` of the output.
+pub(crate) struct Product<'a, 'b> {
+    pub(super) tiles: &'a [u8],
+    cols: usize,
+    bias: Option<&'a [f32]>,
+    accumulate: bool,
+    out: &'a mut LinesMut<'b>,
+}
+
+impl Product<'_, '_> {
+    /// Bytes of a stripe.
+    #[inline(always)]
+    pub(super) fn stripe<T: Layout>(&self) -> usize {
+        self.cols / T::ELEMS * TILE_ROWS * T::BYTES
+    }
+
+    /// Where the sums of a line and a stripe start: bias, what the output holds, or zero.
+    #[inline(always)]
+    pub(super) fn initial<S: Simd>(&mut self, s: S, line: usize, t: usize) -> S::F {
+        let bias = self.bias.map_or(s.splat(0.0), |b| s.load(&padded(b, t)));
+        if self.accumulate { s.add(self.load(s, line, t), bias) } else { bias }
+    }
+
+    #[inline(always)]
+    pub(super) fn load<S: Simd>(&mut self, s: S, line: usize, t: usize) -> S::F {
+        s.load(&padded(self.out.line(line), t))
+    }
+
+    #[inline(always)]
+    pub(super) fn store<S: Simd>(&mut self, s: S, line: usize, t: usize, v: S::F) {
+        let mut lanes = [0.0; 4];
+        s.store(v, &mut lanes);
+        let out = &mut self.out.line(line)[TILE_ROWS * t..];
+        match out.first_chunk_mut::<4>() {
+            Some(out) => *out = lanes,
+            None => out.copy_from_slice(&lanes[..out.len()]),
+        }
+    }
+}
+
+/// Values `4 t ..`, zeros beyond the end.
+#[inline(always)]
+fn padded(values: &[f32], t: usize) -> [f32; 4] {
+    let values = &values[TILE_ROWS * t..];
+    match values.first_chunk::<4>() {
+        Some(four) => *four,
+        None => std::array::from_fn(|i| values.get(i).copied().unwrap_or(0.0)),
+    }
+}

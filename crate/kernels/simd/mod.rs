@@ -1,0 +1,160 @@
+//! Small vectors that the CPU kernels are written over: one algorithm, a form for each instruction set.
+//!
+//! Every form does the same operations on the same four lanes, multiplication and addition rounded apart, so that
+//! results are equal bit for bit whatever the instruction set: native and in the browser, scalar and SIMD.
+
+mod math;
+#[cfg(any(test, not(target_arch = "wasm32")))]
+mod scalar;
+#[cfg(target_arch = "wasm32")]
+mod wasm;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use math::{dot, exp};
+#[cfg(any(test, not(target_arch = "wasm32")))]
+use scalar::Scalar;
+
+/// A quantized activation. `simd128` multiplies 16-bit integers, every other form starts from bytes.
+#[cfg(target_arch = "wasm32")]
+pub(crate) type Quant = i16;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) type Quant = i8;
+
+/// An instruction set. A value of the type is the proof that it may be used.
+pub(crate) trait Simd: Copy {
+    const NAME: &'static str;
+    /// Four f32.
+    type F: Copy;
+    /// Four 32-bit integers.
+    type I: Copy;
+    /// Sixteen bytes; where they are weights, four columns of each of four rows, row after row.
+    type B: Copy;
+    /// Such weights, ready to be multiplied.
+    type W: Copy;
+    /// Four rows' sums of products.
+    type Sum: Copy;
+
+    fn splat(self, v: f32) -> Self::F;
+    fn load(self, from: &[f32; 4]) -> Self::F;
+    fn store(self, v: Self::F, to: &mut [f32; 4]);
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `if a < b { b } else { a }`, lane by lane.
+    fn max(self, a: Self::F, b: Self::F) -> Self::F;
+    fn abs(self, v: Self::F) -> Self::F;
+    /// To the nearest integer, ties to even; unspecified beyond the range of i32.
+    fn round(self, v: Self::F) -> Self::I;
+    /// Four f16.
+    fn halves(self, from: &[u8; 8]) -> Self::F;
+
+    fn splat_i(self, v: i32) -> Self::I;
+    fn load_i(self, from: &[u8; 16]) -> Self::I;
+    /// Four u16.
+    fn load_u16(self, from: &[u8; 8]) -> Self::I;
+    fn store_i(self, v: Self::I, to: &mut [i32; 4]);
+    fn add_i(self, a: Self::I, b: Self::I) -> Self::I;
+    fn and_i(self, a: Self::I, b: Self::I) -> Self::I;
+    fn or_i(self, a: Self::I, b: Self::I) -> Self::I;
+    fn shl_i(self, v: Self::I, n: u32) -> Self::I;
+    /// Logical.
+    fn shr_i(self, v: Self::I, n: u32) -> Self::I;
+    /// Arithmetic.
+    fn sar_i(self, v: Self::I, n: u32) -> Self::I;
+    fn to_f(self, v: Self::I) -> Self::F;
+    /// The f32 of these bits.
+    fn bits(self, v: Self::I) -> Self::F;
+
+    fn load_b(self, from: &[u8; 16]) -> Self::B;
+    /// `(v >> n) & mask` of each byte; the mask keeps no bit that comes from the byte above.
+    fn shr_b(self, v: Self::B, n: u32, mask: u8) -> Self::B;
+    /// `(v << n) & mask` of each byte; the mask keeps no bit that comes from the byte below.
+    fn shl_b(self, v: Self::B, n: u32, mask: u8) -> Self::B;
+    fn or_b(self, a: Self::B, b: Self::B) -> Self::B;
+    /// Each four bytes as an integer.
+    fn lanes(self, v: Self::B) -> Self::I;
+    /// `table[i]` for each byte `i` in `0..16`.
+    fn lookup(self, table: &[i8; 16], i: Self::B) -> Self::B;
+
+    /// Weights in `0..=127`, for [`Simd::dot_unsigned`].
+    fn unsigned(self, v: Self::B) -> Self::W;
+    /// Weights that are i8, for [`Simd::dot_signed`].
+    fn signed(self, v: Self::B) -> Self::W;
+    fn zero(self) -> Self::Sum;
+    /// Adds the products of four rows with the same four activations, each in `-127..=127`.
+    fn dot_unsigned(self, sum: Self::Sum, w: Self::W, x: &[Quant; 4]) -> Self::Sum;
+    fn dot_signed(self, sum: Self::Sum, w: Self::W, x: &[Quant; 4]) -> Self::Sum;
+    /// One sum a row.
+    fn rows(self, sum: Self::Sum) -> Self::I;
+
+    /// The sum of the lanes.
+    #[inline(always)]
+    fn sum(self, v: Self::F) -> f32 {
+        let mut lanes = [0.0; 4];
+        self.store(v, &mut lanes);
+        (lanes[0] + lanes[1]) + (lanes[2] + lanes[3])
+    }
+
+    /// Bits `shift ..` of each lane under `mask`, as numbers.
+    #[inline(always)]
+    fn field(self, v: Self::I, shift: u32, mask: i32) -> Self::F {
+        self.to_f(self.and_i(self.shr_i(v, shift), self.splat_i(mask)))
+    }
+}
+
+/// Work that is the same on every instruction set.
+pub(crate) trait Kernel {
+    type Output;
+
+    /// Implementations are `#[inline(always)]`, so that they are compiled for the caller's instruction set.
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// Runs a kernel on the best instruction set there is.
+pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
+    #[cfg(test)]
+    if SCALAR.get() {
+        return kernel.run(Scalar);
+    }
+    #[cfg(target_arch = "x86_64")]
+    if let Some(avx2) = x86::Avx2::detect() {
+        return avx2.run(kernel);
+    }
+    #[cfg(target_arch = "wasm32")]
+    return kernel.run(wasm::Simd128);
+    #[cfg(not(target_arch = "wasm32"))]
+    kernel.run(Scalar)
+}
+
+#[cfg(test)]
+thread_local! {
+    static SCALAR: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// What `work` gives with the scalar form of every kernel.
+#[cfg(test)]
+pub(crate) fn with_scalar<R>(work: impl FnOnce() -> R) -> R {
+    SCALAR.set(true);
+    let result = work();
+    SCALAR.set(false);
+    result
+}
+
+/// The instruction set in use.
+pub(crate) fn name() -> &'static str {
+    struct Name;
+    impl Kernel for Name {
+        type Output = &'static str;
+
+        #[inline(always)]
+        fn run<S: Simd>(self, _: S) -> &'static str {
+            S::NAME
+        }
+    }
+    dispatch(Name)
+}

@@ -1,0 +1,110 @@
+use super::*;
+
+/// Runs a closure-like kernel on the best instruction set.
+macro_rules! on_simd {
+    (|$s:ident| -> $output:ty $body:block) => {{
+        struct Test;
+        impl Kernel for Test {
+            type Output = $output;
+
+            #[inline(always)]
+            fn run<S: Simd>(self, $s: S) -> $output $body
+        }
+        dispatch(Test)
+    }};
+}
+
+#[test]
+fn every_half_converts_exactly() {
+    let all = on_simd!(|s| -> Vec<f32> {
+        let bits: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
+        let mut out = vec![0.0; 1 << 16];
+        for (bits, out) in bits.as_chunks::<8>().0.iter().zip(out.as_chunks_mut::<4>().0) {
+            s.store(s.halves(bits), out);
+        }
+        out
+    });
+    for (bits, got) in (0..=u16::MAX).zip(all) {
+        let want = half::f16::from_bits(bits).to_f32();
+        assert!(
+            got.to_bits() == want.to_bits() || (got.is_nan() && want.is_nan()),
+            "{bits:#x}: {got}, not {want}"
+        );
+    }
+}
+
+#[test]
+fn exp_is_accurate_over_its_range() {
+    let values = on_simd!(|s| -> Vec<(f32, f32)> {
+        let mut out = Vec::new();
+        for i in 0..44_000 {
+            let x = [0, 1, 2, 3].map(|lane| -87.0 + 0.001 * (4 * i + lane) as f32);
+            let mut y = [0.0; 4];
+            s.store(exp(s, s.load(&x)), &mut y);
+            out.extend(x.into_iter().zip(y));
+        }
+        out
+    });
+    let mut worst = 0.0f64;
+    for (x, y) in values {
+        let want = f64::from(x.min(88.0)).exp();
+        worst = worst.max((f64::from(y) - want).abs() / want);
+    }
+    assert!(worst < 2.5e-7, "{worst}");
+    let ends = on_simd!(|s| -> [f32; 4] {
+        let mut y = [0.0; 4];
+        s.store(exp(s, s.load(&[f32::NEG_INFINITY, -1e30, 1e30, 0.0])), &mut y);
+        y
+    });
+    assert!(
+        ends[0] < 1e-37 && ends[1] < 1e-37 && ends[2] > 1e38 && ends[2].is_finite() && ends[3] == 1.0,
+        "{ends:?}"
+    );
+}
+
+#[test]
+fn integer_operations_agree_with_the_scalar_form() {
+    let work = || {
+        on_simd!(|s| -> Vec<i32> {
+            let mut rng = crate::testing::Rng::new(7);
+            let mut out = Vec::new();
+            let mut keep = |v| {
+                let mut lanes = [0; 4];
+                s.store_i(v, &mut lanes);
+                out.extend(lanes);
+            };
+            for i in 0..500 {
+                let mut bytes: [u8; 16] = std::array::from_fn(|_| rng.next() as u8);
+                // Extremes: every weight the smallest, the largest, alternating.
+                match i {
+                    0 => bytes = [0x80; 16],
+                    1 => bytes = [0x7f; 16],
+                    2 => bytes = std::array::from_fn(|j| if j % 2 == 0 { 0x80 } else { 0x7f }),
+                    _ => {}
+                }
+                let x: [Quant; 4] = match i % 3 {
+                    0 => [-127, -127, 127, 127],
+                    1 => [127; 4],
+                    _ => std::array::from_fn(|_| (rng.below(255) as i32 - 127) as Quant),
+                };
+                let b = s.load_b(&bytes);
+                let (n, mask) = (i % 5, 0xf);
+                keep(s.lanes(s.shr_b(b, n.min(4), mask)));
+                keep(s.lanes(s.shl_b(b, n.min(4), 0xf0)));
+                keep(s.lanes(s.or_b(s.shr_b(b, 0, 1), s.shl_b(b, 1, 2))));
+                keep(s.lanes(s.lookup(&crate::quant::iq4_nl::LEVELS, s.shr_b(b, 4, 15))));
+                keep(s.rows(s.dot_unsigned(s.zero(), s.unsigned(s.shr_b(b, 0, 127)), &x)));
+                keep(s.rows(s.dot_signed(s.zero(), s.signed(b), &x)));
+                let v = s.load_i(&bytes);
+                keep(s.add_i(s.and_i(v, s.splat_i(0xff)), s.or_i(v, s.splat_i(1))));
+                keep(s.shl_i(v, 9));
+                keep(s.shr_i(v, 9));
+                keep(s.sar_i(v, 9));
+                keep(s.load_u16(bytes.first_chunk().unwrap()));
+                keep(s.round(s.mul(s.to_f(v), s.splat(1e-7))));
+            }
+            out
+        })
+    };
+    assert_eq!(work(), with_scalar(work));
+}

@@ -1,0 +1,32 @@
+//! Q4_0 as the CPU keeps and reads it, see [`tile`](crate::quant::tile).
+
+use crate::kernels::simd::Simd;
+use crate::quant::tile::{Group, Layout, Tile, half, nibbles};
+
+#[derive(Debug)]
+pub(crate) struct Q4_0;
+
+impl Layout for Q4_0 {
+    const ELEMS: usize = 32;
+    const BYTES: usize = 18;
+    const HALVES: usize = 1;
+}
+
+impl Tile for Q4_0 {
+    const SIGNED: bool = false;
+    const OFFSET: i32 = 8;
+    const HALF_GROUPS: bool = false;
+    const SHIFTED: bool = false;
+
+    type Head<S: Simd> = S::F;
+
+    #[inline(always)]
+    fn head<S: Simd>(s: S, tile: &[u8]) -> Self::Head<S> {
+        s.halves(half(tile, 0))
+    }
+
+    #[inline(always)]
+    fn group<S: Simd, const G: usize>(s: S, tile: &[u8], head: Self::Head<S>) -> Group<S> {
+        Group { q: nibbles::<S, Self>(s, tile, 0), scale: [head; 2], shift: [s.splat(0.0); 2] }
+    }
+}

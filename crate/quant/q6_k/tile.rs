@@ -1,0 +1,61 @@
+//! Q6K as the CPU keeps and reads it, see [`tile`](crate::quant::tile).
+
+use crate::kernels::simd::Simd;
+use crate::quant::tile::{Group, Layout, Tile, columns, half, word};
+
+#[derive(Debug)]
+pub(crate) struct Q6K;
+
+impl Layout for Q6K {
+    const ELEMS: usize = 256;
+    const BYTES: usize = 210;
+    const HALVES: usize = 1;
+
+    /// `d` goes to the front.
+    fn pack(block: &[u8], packed: &mut [u8]) {
+        packed.copy_from_slice(block);
+        packed.rotate_right(2);
+    }
+
+    fn unpack(packed: &[u8], block: &mut [u8]) {
+        block.copy_from_slice(packed);
+        block.rotate_left(2);
+    }
+}
+
+impl Tile for Q6K {
+    const SIGNED: bool = false;
+    const OFFSET: i32 = 32;
+    const HALF_GROUPS: bool = true;
+    const SHIFTED: bool = false;
+
+    type Head<S: Simd> = S::F;
+
+    #[inline(always)]
+    fn head<S: Simd>(s: S, tile: &[u8]) -> Self::Head<S> {
+        s.halves(half(tile, 0))
+    }
+
+    #[inline(always)]
+    fn group<S: Simd, const G: usize>(s: S, tile: &[u8], head: Self::Head<S>) -> Group<S> {
+        let (h, c) = (G / 4, G % 4);
+        let q = columns!(I => {
+            let low = s.load_b(word::<Self>(tile, 16 * h + 8 * (c % 2) + I));
+            let high = s.load_b(word::<Self>(tile, 32 + 8 * h + I));
+            let high = match c {
+                0 => s.shl_b(high, 4, 0x30),
+                1 => s.shl_b(high, 2, 0x30),
+                _ => s.shr_b(high, 2 * (c as u32 - 2), 0x30),
+            };
+            s.or_b(s.shr_b(low, 4 * (c as u32 / 2), 15), high)
+        });
+        let scales = s.load_i(word::<Self>(tile, 48 + G / 2));
+        let scale = |i: u32| {
+            // A signed byte: up to the top of its lane, then down with its sign.
+            let byte = s.sar_i(s.shl_i(scales, 24 - 8 * i), 24);
+            s.mul(head, s.to_f(byte))
+        };
+        let first = 2 * (G as u32 % 2);
+        Group { q, scale: [scale(first), scale(first + 1)], shift: [s.splat(0.0); 2] }
+    }
+}

@@ -1,0 +1,33 @@
+//! Q8_0 as the CPU keeps and reads it, see [`tile`](crate::quant::tile).
+
+use crate::kernels::simd::Simd;
+use crate::quant::tile::{Group, Layout, Tile, columns, half, word};
+
+#[derive(Debug)]
+pub(crate) struct Q8_0;
+
+impl Layout for Q8_0 {
+    const ELEMS: usize = 32;
+    const BYTES: usize = 34;
+    const HALVES: usize = 1;
+}
+
+impl Tile for Q8_0 {
+    const SIGNED: bool = true;
+    const OFFSET: i32 = 0;
+    const HALF_GROUPS: bool = false;
+    const SHIFTED: bool = false;
+
+    type Head<S: Simd> = S::F;
+
+    #[inline(always)]
+    fn head<S: Simd>(s: S, tile: &[u8]) -> Self::Head<S> {
+        s.halves(half(tile, 0))
+    }
+
+    #[inline(always)]
+    fn group<S: Simd, const G: usize>(s: S, tile: &[u8], head: Self::Head<S>) -> Group<S> {
+        let q = columns!(I => s.load_b(word::<Self>(tile, I)));
+        Group { q, scale: [head; 2], shift: [s.splat(0.0); 2] }
+    }
+}
