@@ -107,14 +107,13 @@ fn quantize_block<S: Simd>(s: S, x: &[f32; 32], to: &mut Block) {
     to.d = d + s.sum(unusual);
     for (half, sum) in to.sums.iter_mut().enumerate() {
         let mut total = s.splat_i(0);
-        for i in 4 * half..4 * half + 4 {
-            let q = s.round(s.mul(s.load(&x4[i]), s.splat(inverse)));
+        let quarters = x4.iter().zip(to.q.as_chunks_mut::<4>().0).skip(4 * half).take(4);
+        for (x, to) in quarters {
+            let q = s.round(s.mul(s.load(x), s.splat(inverse)));
             total = s.add_i(total, q);
             let mut lanes = [0; 4];
             s.store_i(q, &mut lanes);
-            for (to, q) in to.q[4 * i..4 * i + 4].iter_mut().zip(lanes) {
-                *to = q as Quant;
-            }
+            *to = lanes.map(|q| q as Quant);
         }
         let mut lanes = [0; 4];
         s.store_i(total, &mut lanes);
