@@ -1,1 +1,54 @@
-fn main() {}
+//! Assembles every WebGPU shader that the backend can ask for and validates it, so that a broken one stops the build.
+
+#[allow(dead_code, unreachable_pub)]
+#[path = "kernels/shader/mod.rs"]
+mod shader;
+
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::{AddressSpace, StorageAccess};
+use shader::{Access, KERNELS, Kernel, UNPACKS, Unpack};
+
+/// As `plan::state::PAGE_TOKENS`; any value would do for validation.
+const PAGE_TOKENS: usize = 64;
+
+fn main() {
+    println!("cargo::rerun-if-changed=crate/kernels");
+    println!("cargo::rerun-if-changed=crate/quant");
+    let mut failures = Vec::new();
+    for kernel in KERNELS {
+        let unpacks: Vec<Option<&Unpack>> =
+            if kernel.reads_weights { UNPACKS.iter().map(Some).collect() } else { vec![None] };
+        for unpack in unpacks {
+            if let Err(e) = check(kernel, unpack) {
+                failures.push(format!("{} {}: {e}", kernel.name, unpack.map_or("", |u| u.name)));
+            }
+        }
+    }
+    if !failures.is_empty() {
+        for f in failures {
+            eprintln!("{f}");
+        }
+        std::process::exit(1);
+    }
+}
+
+/// Core WGSL only: no capability beyond what every WebGPU device has. The bindings must be those of the kernel's row.
+fn check(kernel: &Kernel, unpack: Option<&Unpack>) -> Result<(), String> {
+    let text = shader::assemble(kernel, unpack, PAGE_TOKENS).map_err(|e| e.to_string())?;
+    let module = naga::front::wgsl::parse_str(&text).map_err(|e| e.emit_to_string(&text))?;
+    Validator::new(ValidationFlags::all(), Capabilities::empty())
+        .validate(&module)
+        .map_err(|e| e.emit_to_string(&text))?;
+    for (_, global) in module.global_variables.iter() {
+        let (Some(binding), AddressSpace::Storage { access }) = (&global.binding, global.space) else {
+            continue;
+        };
+        let Some(i) = binding.binding.checked_sub(shader::FIRST_BUFFER) else { continue };
+        let row = kernel.buffers.get(i as usize).ok_or("a binding that the kernel's row lacks")?;
+        let writes = access.contains(StorageAccess::STORE);
+        if writes != (row.access == Access::ReadWrite) {
+            return Err(format!("binding {} is not what the kernel's row says", row.name));
+        }
+    }
+    Ok(())
+}

@@ -10,6 +10,7 @@ pub mod matmul;
 pub mod rms_norm;
 pub mod rope;
 pub mod select_rows;
+pub mod shader;
 pub mod silu_mul;
 pub(crate) mod simd;
 pub mod store_kv;

@@ -4,6 +4,7 @@
 
 mod candle;
 pub mod float;
+pub mod gpu;
 pub mod iq4_nl;
 pub mod iq4_xs;
 pub mod q2_k;

@@ -1,1 +1,367 @@
-//! Runs plans in WebGPU compute shaders, natively and in the browser.
+//! Runs plans on WebGPU through wgpu: the same code natively (Vulkan, Metal, DX12) and in a browser.
+//!
+//! Nothing but core WebGPU is required, and its default limits suffice. Everything is made by `prepare`; a run writes
+//! one small buffer, records one pass and submits once.
+
+mod batch;
+mod device;
+mod memory;
+mod program;
+#[cfg(test)]
+mod tests;
+mod weights;
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use futures_util::future::LocalBoxFuture;
+
+use self::batch::Counts;
+use self::device::Gpu;
+use self::memory::Memory;
+use self::program::Program;
+use self::weights::{Progress, Room, Uploader};
+use super::{Backend, BackendInfo, BackendKind, RunLimits, RunStats};
+use crate::error::{Code, Error, Result};
+use crate::plan::state::{PageCopy, PageId};
+use crate::plan::{Batch, BufferId, Op, Plan, RowSet, WeightId};
+
+/// How to use the GPU. `Default` is what a user who says nothing gets.
+#[derive(Debug, Clone, Default)]
+pub struct WebGpuOptions {
+    /// Keep to the limits that every WebGPU device has.
+    pub default_limits: bool,
+    /// Split weights into parts whose bindings have at most so many bytes; the device's limit holds anyway.
+    pub max_weight_binding: Option<u64>,
+}
+
+/// Bytes of weights that may wait in the queue natively before an upload waits for them.
+#[cfg(not(target_arch = "wasm32"))]
+const MAX_QUEUED_BYTES: u64 = 64 << 20;
+
+/// A GPU, and the plan that it was prepared for.
+#[derive(Debug)]
+pub struct WebGpuBackend {
+    gpu: Gpu,
+    info: BackendInfo,
+    options: WebGpuOptions,
+    prepared: Option<Prepared>,
+    stats: Cell<RunStats>,
+}
+
+#[derive(Debug)]
+struct Prepared {
+    plan: Arc<Plan>,
+    limits: RunLimits,
+    memory: Memory,
+    program: Program,
+    progress: Vec<Progress>,
+    uploader: Uploader,
+    /// Run data of the last run; its allocation is reused.
+    words: Vec<u32>,
+    last: Counts,
+    /// Rows of the smallest table that tokens index.
+    n_tokens: u32,
+}
+
+impl WebGpuBackend {
+    /// Opens the fastest adapter.
+    ///
+    /// # Errors
+    /// `no-webgpu` where there is none.
+    pub async fn new(options: WebGpuOptions) -> Result<Self> {
+        let gpu = Gpu::request(&options).await?;
+        let name = gpu.adapter.name.trim();
+        let mut adapter =
+            if name.is_empty() { "WebGPU adapter without a name".into() } else { name.to_string() };
+        if gpu.adapter.device_type == wgpu::DeviceType::Cpu {
+            adapter.push_str(" (software)");
+        }
+        let info = BackendInfo { kind: BackendKind::WebGpu, adapter, features: Vec::new() };
+        Ok(Self { gpu, info, options, prepared: None, stats: Cell::default() })
+    }
+
+    /// Whether the adapter is a CPU in disguise, slower than the CPU backend.
+    pub fn is_software(&self) -> bool {
+        self.gpu.adapter.device_type == wgpu::DeviceType::Cpu
+    }
+
+    fn count(&self, add: impl FnOnce(&mut RunStats)) {
+        let mut stats = self.stats.get();
+        add(&mut stats);
+        self.stats.set(stats);
+    }
+
+    fn prepared(&self) -> Result<&Prepared> {
+        self.gpu.check()?;
+        self.prepared.as_ref().ok_or_else(not_prepared)
+    }
+
+    async fn make(&mut self, plan: Arc<Plan>, limits: RunLimits) -> Result<()> {
+        // What an earlier plan holds is free before the next takes its place.
+        self.prepared = None;
+        self.gpu.check()?;
+        let device_limits = self.gpu.device.limits();
+        let most = device_limits.max_compute_workgroups_per_dimension as usize;
+        if limits.max_rows > most || limits.max_outputs > limits.max_rows {
+            return Err(Error::internal(format!(
+                "{} rows and {} with logits a run; at most {most} are possible",
+                limits.max_rows, limits.max_outputs
+            )));
+        }
+        let room = Room::of(&device_limits);
+        let tables = plan.ops.iter().filter_map(|op| match op {
+            Op::Embed { table, .. } => Some(plan.weight(*table).rows),
+            _ => None,
+        });
+        let n_tokens = tables.min().unwrap_or(u32::MAX);
+        let gpu = &self.gpu;
+        let for_weights =
+            Room { binding: self.options.max_weight_binding.unwrap_or(u64::MAX).min(room.binding), ..room };
+        let memory = gpu.checked(|| Memory::new(gpu, &plan, limits, room, for_weights)).await?;
+        let program = gpu.checked(|| Program::new(gpu, &plan, &memory)).await?;
+        self.count(|s| {
+            s.buffers_created += memory.n_buffers + 1;
+            s.bind_groups_created += program.n_bind_groups() as u64;
+        });
+        let progress = plan.weights.iter().map(|_| Progress::default()).collect();
+        self.prepared = Some(Prepared {
+            plan,
+            limits,
+            memory,
+            program,
+            progress,
+            uploader: Uploader::default(),
+            words: Vec::new(),
+            last: Counts { rows: 0, outputs: 0 },
+            n_tokens,
+        });
+        Ok(())
+    }
+
+    /// Copies ranges one after the other into a buffer that can be mapped, and hands out what it then holds.
+    async fn read_ranges(
+        &self,
+        ranges: &[(&wgpu::Buffer, u64, u64)],
+        take: impl FnOnce(&[u8]),
+    ) -> Result<()> {
+        let bytes: u64 = ranges.iter().map(|r| r.2).sum();
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let staging = self.gpu.checked(|| Ok(self.gpu.buffer("read back", bytes, usage))).await?;
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        let mut at = 0;
+        for &(buffer, offset, n) in ranges {
+            encoder.copy_buffer_to_buffer(buffer, offset, &staging, at, n);
+            at += n;
+        }
+        self.gpu.queue.submit([encoder.finish()]);
+        self.count(|s| {
+            s.submits += 1;
+            s.buffers_created += 1;
+            s.bytes_read_back += bytes;
+        });
+        self.gpu.read(&staging, bytes, take).await
+    }
+}
+
+fn not_prepared() -> Error {
+    Error::internal("no plan is prepared")
+}
+
+fn check_page(prepared: &Prepared, page: PageId) -> Result<()> {
+    if (page.0 as usize) < prepared.limits.n_pages {
+        return Ok(());
+    }
+    Err(Error::internal(format!("page {} of a pool of {}", page.0, prepared.limits.n_pages)))
+}
+
+/// Whole f32 values from bytes of any alignment.
+fn floats_into(bytes: &[u8], out: &mut Vec<f32>) {
+    out.resize(bytes.len() / 4, 0.0);
+    bytemuck::cast_slice_mut(out).copy_from_slice(bytes);
+}
+
+impl Backend for WebGpuBackend {
+    fn info(&self) -> &BackendInfo {
+        &self.info
+    }
+
+    fn prepare(&mut self, plan: Arc<Plan>, limits: RunLimits) -> LocalBoxFuture<'_, Result<()>> {
+        Box::pin(self.make(plan, limits))
+    }
+
+    fn upload(&mut self, weight: WeightId, first_row: u32, bytes: &[u8]) -> Result<()> {
+        self.gpu.check()?;
+        let p = self.prepared.as_mut().ok_or_else(not_prepared)?;
+        let i = weight.0 as usize;
+        let (Some(w), Some(progress)) = (p.plan.weights.get(i), p.progress.get_mut(i)) else {
+            return Err(Error::internal(format!("weight {i} of {}", p.plan.weights.len())));
+        };
+        p.uploader.upload(&self.gpu, w, &p.memory.weights[i], progress, first_row, bytes)?;
+        // In a browser the caller awaits `flush`; natively nothing else bounds what waits.
+        #[cfg(not(target_arch = "wasm32"))]
+        if p.uploader.queued() > MAX_QUEUED_BYTES {
+            p.uploader.take_queued();
+            pollster::block_on(self.gpu.idle())?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> LocalBoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            self.gpu.check()?;
+            if let Some(p) = &mut self.prepared {
+                if p.uploader.queued() == 0 {
+                    return Ok(());
+                }
+                p.uploader.take_queued();
+            }
+            self.gpu.idle().await
+        })
+    }
+
+    fn finish_upload(&mut self) -> LocalBoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            let p = self.prepared.as_mut().ok_or_else(not_prepared)?;
+            let missing = p.plan.weights.iter().zip(&p.progress).find(|(w, done)| !done.is_complete(w));
+            if let Some((weight, _)) = missing {
+                return Err(Error::new(
+                    Code::InvalidModel,
+                    format!("tensor {} was not loaded whole", weight.name),
+                ));
+            }
+            p.progress = Vec::new();
+            p.uploader = Uploader::default();
+            self.gpu.idle().await
+        })
+    }
+
+    fn run(&mut self, batch: &Batch<'_>) -> Result<()> {
+        self.gpu.check()?;
+        let p = self.prepared.as_mut().ok_or_else(not_prepared)?;
+        p.last = Counts { rows: 0, outputs: 0 };
+        let counts = batch::write(batch, p.limits, p.n_tokens, &mut p.words)?;
+        if counts.rows == 0 {
+            return Ok(());
+        }
+        p.last = counts;
+        let bytes: &[u8] = bytemuck::cast_slice(&p.words);
+        self.gpu.queue.write_buffer(&p.memory.run, 0, bytes);
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        let recorded = {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            p.program.record(&mut pass, counts.rows, counts.outputs)
+        };
+        if counts.outputs > 0 {
+            // Here and not in `read_logits`: one submit a run.
+            let line = u64::from(p.plan.buffer(p.plan.logits).width) * 4;
+            let logits = p.memory.slot(p.plan.logits);
+            encoder.copy_buffer_to_buffer(logits, 0, &p.memory.readback, 0, line * u64::from(counts.outputs));
+        }
+        self.gpu.queue.submit([encoder.finish()]);
+        let written = bytes.len() as u64;
+        self.count(|s| {
+            s.submits += 1;
+            s.dispatches += recorded.dispatches;
+            s.weight_bytes_read += recorded.weight_bytes;
+            s.bytes_written += written;
+        });
+        Ok(())
+    }
+
+    fn read_logits<'a>(&'a mut self, out: &'a mut Vec<f32>) -> LocalBoxFuture<'a, Result<()>> {
+        Box::pin(async {
+            let p = self.prepared()?;
+            let line = u64::from(p.plan.buffer(p.plan.logits).width) * 4;
+            let bytes = line * u64::from(p.last.outputs);
+            out.clear();
+            if bytes == 0 {
+                return Ok(());
+            }
+            self.count(|s| s.bytes_read_back += bytes);
+            self.gpu.read(&p.memory.readback, bytes, |b| floats_into(b, out)).await
+        })
+    }
+
+    fn read_buffer(&mut self, id: BufferId) -> LocalBoxFuture<'_, Result<Vec<f32>>> {
+        Box::pin(async move {
+            let p = self.prepared()?;
+            if !p.limits.keep_buffers {
+                return Err(Error::internal("buffers share memory: prepare the plan with `keep_buffers`"));
+            }
+            let Some(buffer) = p.plan.buffers.get(id.0 as usize) else {
+                return Err(Error::internal(format!("buffer {} of {}", id.0, p.plan.buffers.len())));
+            };
+            let lines = match buffer.rows {
+                RowSet::All => p.last.rows,
+                RowSet::Output => p.last.outputs,
+            };
+            let mut out = Vec::new();
+            if lines > 0 {
+                let bytes = u64::from(lines) * u64::from(buffer.width) * 4;
+                self.read_ranges(&[(p.memory.slot(id), 0, bytes)], |b| floats_into(b, &mut out)).await?;
+            }
+            Ok(out)
+        })
+    }
+
+    fn copy_page(&mut self, copy: PageCopy) -> Result<()> {
+        let p = self.prepared()?;
+        check_page(p, copy.from)?;
+        check_page(p, copy.to)?;
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        for state in &p.memory.state {
+            for buffer in state.buffers() {
+                let (page, n) = (&p.memory.page, state.page_bytes);
+                encoder.copy_buffer_to_buffer(buffer, state.page_at(copy.from), page, 0, n);
+                encoder.copy_buffer_to_buffer(page, 0, buffer, state.page_at(copy.to), n);
+            }
+        }
+        self.gpu.queue.submit([encoder.finish()]);
+        self.count(|s| s.submits += 1);
+        Ok(())
+    }
+
+    fn read_page(&mut self, page: PageId) -> LocalBoxFuture<'_, Result<Vec<u8>>> {
+        Box::pin(async move {
+            let p = self.prepared()?;
+            check_page(p, page)?;
+            let layers = p.memory.state.iter();
+            let ranges: Vec<_> =
+                layers.flat_map(|s| s.buffers().map(|b| (b, s.page_at(page), s.page_bytes))).collect();
+            let mut out = Vec::new();
+            self.read_ranges(&ranges, |b| out.extend_from_slice(b)).await?;
+            Ok(out)
+        })
+    }
+
+    fn write_page(&mut self, page: PageId, bytes: &[u8]) -> Result<()> {
+        let p = self.prepared()?;
+        check_page(p, page)?;
+        if bytes.len() as u64 != p.memory.page_bytes() {
+            return Err(Error::invalid_argument(format!(
+                "a page of this model has {} bytes, not {}",
+                p.memory.page_bytes(),
+                bytes.len()
+            )));
+        }
+        let mut rest = bytes;
+        for state in &p.memory.state {
+            for buffer in state.buffers() {
+                let (now, later) = rest.split_at(state.page_bytes as usize);
+                self.gpu.queue.write_buffer(buffer, state.page_at(page), now);
+                rest = later;
+            }
+        }
+        self.count(|s| s.bytes_written += bytes.len() as u64);
+        Ok(())
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        self.prepared.as_ref().map_or(0, |p| p.memory.bytes + p.program.params.size())
+    }
+
+    fn take_stats(&mut self) -> RunStats {
+        self.stats.take()
+    }
+}

@@ -1,5 +1,6 @@
 //! The types without blocks: F32, F16 (IEEE half), BF16 (the upper half of an f32). Little-endian, exact in f32.
 
+pub(super) mod gpu;
 pub(crate) mod tile;
 
 use half::{bf16, f16};

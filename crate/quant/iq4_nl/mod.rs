@@ -7,6 +7,7 @@
 //!
 //! `w = d * LEVELS[q]`. candle-core has no such block type; this decoder is our own.
 
+pub(super) mod gpu;
 pub(crate) mod tile;
 
 use half::f16;

@@ -9,6 +9,7 @@
 //!
 //! `w = d * (scale - 32) * LEVELS[q]`. candle-core has no such block type; this decoder is our own.
 
+pub(super) mod gpu;
 pub(crate) mod tile;
 
 use half::f16;

@@ -9,6 +9,7 @@
 //!
 //! `w = d * (scale - 32) * (q - 4)`, `q` in `0..8`.
 
+pub(super) mod gpu;
 pub(crate) mod tile;
 
 use candle_core::quantized::k_quants::BlockQ3K;

@@ -7,6 +7,7 @@
 //!
 //! `w = d * (q - 8)`, `q` in `0..16`.
 
+pub(super) mod gpu;
 pub(crate) mod tile;
 
 use candle_core::quantized::k_quants::BlockQ4_0;

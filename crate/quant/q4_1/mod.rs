@@ -8,6 +8,7 @@
 //!
 //! `w = d * q + m`, `q` in `0..16`.
 
+pub(super) mod gpu;
 pub(crate) mod tile;
 
 use candle_core::quantized::k_quants::BlockQ4_1;

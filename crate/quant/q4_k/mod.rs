@@ -9,6 +9,7 @@
 //!
 //! `w = d * scale * q - dmin * min`, `q` in `0..16`.
 
+pub(super) mod gpu;
 pub(crate) mod tile;
 
 use candle_core::quantized::k_quants::BlockQ4K;

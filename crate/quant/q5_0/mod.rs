@@ -8,6 +8,7 @@
 //!
 //! `w = d * (q - 16)`, `q` in `0..32`.
 
+pub(super) mod gpu;
 pub(crate) mod tile;
 
 use candle_core::quantized::k_quants::BlockQ5_0;

@@ -9,6 +9,7 @@
 //!
 //! `w = d * q + m`, `q` in `0..32`.
 
+pub(super) mod gpu;
 pub(crate) mod tile;
 
 use candle_core::quantized::k_quants::BlockQ5_1;

@@ -10,6 +10,7 @@
 //!
 //! `w = d * scale * q - dmin * min`, `q` in `0..32`.
 
+pub(super) mod gpu;
 pub(crate) mod tile;
 
 use candle_core::quantized::k_quants::BlockQ5K;

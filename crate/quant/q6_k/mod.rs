@@ -9,6 +9,7 @@
 //!
 //! `w = d * scale * (q - 32)`, `q` in `0..64`.
 
+pub(super) mod gpu;
 pub(crate) mod tile;
 
 use candle_core::quantized::k_quants::BlockQ6K;

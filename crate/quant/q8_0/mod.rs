@@ -7,6 +7,7 @@
 //!
 //! `w = d * q`.
 
+pub(super) mod gpu;
 pub(crate) mod tile;
 
 use candle_core::quantized::k_quants::BlockQ8_0;

@@ -1,0 +1,74 @@
+//! A batch as the words that shaders read, checked first: no shader meets a token, page or position out of range.
+
+use crate::backend::RunLimits;
+use crate::error::{Error, Result};
+use crate::kernels::shader::run;
+use crate::plan::Batch;
+use crate::plan::state::PAGE_TOKENS;
+
+/// How many lines a run has of each row set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) rows: u32,
+    pub(super) outputs: u32,
+}
+
+/// Writes the run data of a batch into `words`: header, rows, rows with logits, page tables.
+///
+/// # Errors
+/// `invalid-argument` for a token beyond the table, `internal` where the batch is not within what was prepared.
+pub(super) fn write(
+    batch: &Batch<'_>,
+    limits: RunLimits,
+    n_tokens: u32,
+    words: &mut Vec<u32>,
+) -> Result<Counts> {
+    let n_outputs = batch.rows.iter().filter(|r| r.output).count();
+    for (n, most, what) in [
+        (batch.rows.len(), limits.max_rows, "rows"),
+        (n_outputs, limits.max_outputs, "rows with logits"),
+        (batch.tables.len(), limits.max_sequences, "sequences"),
+    ] {
+        if n > most {
+            return Err(Error::internal(format!("a run of {n} {what} on a plan prepared for {most}")));
+        }
+    }
+    if let Some(page) = batch.tables.iter().copied().flatten().find(|p| p.0 as usize >= limits.n_pages) {
+        return Err(Error::internal(format!("page {} of a pool of {}", page.0, limits.n_pages)));
+    }
+    if let Some(table) = batch.tables.iter().find(|t| t.len() > limits.n_pages) {
+        return Err(Error::internal(format!(
+            "a table of {} pages, the pool has {}",
+            table.len(),
+            limits.n_pages
+        )));
+    }
+
+    let outputs_at = run::ROWS_AT + run::ROW_WORDS * batch.rows.len();
+    words.clear();
+    words.resize(run::ROWS_AT, 0);
+    words[run::N_ROWS] = batch.rows.len() as u32;
+    words[run::N_OUTPUTS] = n_outputs as u32;
+    words[run::OUTPUTS_AT] = outputs_at as u32;
+    for row in batch.rows {
+        if row.token >= n_tokens {
+            return Err(Error::invalid_argument(format!(
+                "token {} is beyond the model's vocabulary of {n_tokens}",
+                row.token
+            )));
+        }
+        let sequence = row.sequence as usize;
+        let pages = batch.tables.get(sequence).map_or(0, |t| t.len());
+        if row.position as usize / PAGE_TOKENS >= pages {
+            return Err(Error::internal(format!(
+                "position {} of sequence {sequence} is beyond its {pages} pages",
+                row.position
+            )));
+        }
+        let before: usize = batch.tables[..sequence].iter().map(|t| t.len()).sum();
+        words.extend([row.token, row.position, (outputs_at + n_outputs + before) as u32, 0]);
+    }
+    words.extend((0..).zip(batch.rows).filter(|(_, r)| r.output).map(|(i, _)| i));
+    words.extend(batch.tables.iter().copied().flatten().map(|p| p.0));
+    Ok(Counts { rows: batch.rows.len() as u32, outputs: n_outputs as u32 })
+}

@@ -1,0 +1,208 @@
+//! The adapter and device, what they can do, and what went wrong on them.
+
+use std::sync::{Arc, Mutex};
+
+use futures_channel::oneshot;
+
+use super::WebGpuOptions;
+use crate::error::{Code, Error, Result};
+
+/// The first failure that the device reported. It stays: what the device holds is unknown afterwards.
+#[derive(Debug, Clone)]
+struct Fault {
+    code: Code,
+    message: String,
+}
+
+/// A device with its queue.
+#[derive(Debug)]
+pub(super) struct Gpu {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub(super) adapter: wgpu::AdapterInfo,
+    fault: Arc<Mutex<Option<Fault>>>,
+}
+
+/// Keeps the first of several failures.
+fn report(fault: &Mutex<Option<Fault>>, code: Code, message: String) {
+    let mut slot = fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    slot.get_or_insert(Fault { code, message });
+}
+
+fn code_of(error: &wgpu::Error) -> Code {
+    match error {
+        wgpu::Error::OutOfMemory { .. } => Code::OutOfMemory,
+        _ => Code::Gpu,
+    }
+}
+
+impl Gpu {
+    /// Asks for the fast adapter and for as much of its buffer sizes as it has, and for no feature.
+    ///
+    /// # Errors
+    /// `no-webgpu` where there is no adapter or it gives no device.
+    pub(super) async fn request(options: &WebGpuOptions) -> Result<Self> {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+        let adapter = instance
+            .request_adapter(&wgpu::RequestAdapterOptions {
+                power_preference: wgpu::PowerPreference::HighPerformance,
+                ..Default::default()
+            })
+            .await
+            .map_err(|e| {
+                let hint = "no WebGPU adapter: use a browser with WebGPU switched on and an up-to-date graphics \
+                            driver, or the backend \"cpu\"";
+                Error::new(Code::NoWebgpu, hint).with_cause(e)
+            })?;
+        let mut limits = wgpu::Limits::default();
+        if !options.default_limits {
+            let offered = adapter.limits();
+            limits.max_buffer_size = limits.max_buffer_size.max(offered.max_buffer_size);
+            limits.max_storage_buffer_binding_size =
+                limits.max_storage_buffer_binding_size.max(offered.max_storage_buffer_binding_size);
+        }
+        let (device, queue) = adapter
+            .request_device(&wgpu::DeviceDescriptor {
+                label: Some("qwenlet"),
+                required_limits: limits,
+                memory_hints: wgpu::MemoryHints::MemoryUsage,
+                ..Default::default()
+            })
+            .await
+            .map_err(|e| {
+                let hint =
+                    "the WebGPU adapter gives no device: restart the browser, or use the backend \"cpu\"";
+                Error::new(Code::NoWebgpu, hint).with_cause(e)
+            })?;
+
+        let fault = Arc::new(Mutex::new(None));
+        let slot = fault.clone();
+        device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| report(&slot, code_of(&e), e.to_string())));
+        let slot = fault.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            // Dropping the last handle is no loss to anyone.
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                report(&slot, Code::DeviceLost, message);
+            }
+        });
+        Ok(Self { adapter: adapter.get_info(), device, queue, fault })
+    }
+
+    /// # Errors
+    /// The first failure that the device reported since it was made.
+    pub(super) fn check(&self) -> Result<()> {
+        let slot = self.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match &*slot {
+            None => Ok(()),
+            Some(fault) => {
+                let what = match fault.code {
+                    Code::DeviceLost => "the GPU device was lost; load the model again",
+                    Code::OutOfMemory => "the GPU has too little memory; choose a smaller model or context",
+                    _ => "a GPU operation failed; load the model again",
+                };
+                Err(Error::new(fault.code, format!("{what}: {}", fault.message)))
+            }
+        }
+    }
+
+    /// Runs `make` and waits until the device has said whether it went well.
+    ///
+    /// # Errors
+    /// `out-of-memory` or `gpu`, or what `make` returned.
+    pub(super) async fn checked<T>(&self, make: impl FnOnce() -> Result<T>) -> Result<T> {
+        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let made = make();
+        // Scopes close innermost first, before anything is awaited.
+        let reports = [validation.pop(), internal.pop(), memory.pop()];
+        let mut failure = None;
+        for pending in reports {
+            if let Some(e) = pending.await {
+                // Running out of memory makes what depends on the buffer invalid: report the cause.
+                if failure.is_none() || matches!(e, wgpu::Error::OutOfMemory { .. }) {
+                    failure = Some(e);
+                }
+            }
+        }
+        if let Some(e) = failure {
+            let code = code_of(&e);
+            report(&self.fault, code, e.to_string());
+        }
+        self.check()?;
+        made
+    }
+
+    /// Waits for a callback of the device. Natively someone has to drive the device; a browser does by itself.
+    ///
+    /// # Errors
+    /// `device-lost` or `gpu` where the callback never comes.
+    pub(super) async fn wait<T>(&self, pending: oneshot::Receiver<T>) -> Result<T> {
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Err(e) = self.device.poll(wgpu::PollType::wait_indefinitely()) {
+            self.check()?;
+            return Err(
+                Error::new(Code::Gpu, "waiting for the GPU failed; load the model again").with_cause(e)
+            );
+        }
+        let answer = pending.await;
+        self.check()?;
+        answer.map_err(|e| {
+            Error::new(Code::DeviceLost, "the GPU gave no answer; load the model again").with_cause(e)
+        })
+    }
+
+    /// Waits until everything submitted so far is done.
+    pub(super) async fn idle(&self) -> Result<()> {
+        let (done, pending) = oneshot::channel();
+        self.queue.submit(std::iter::empty());
+        self.queue.on_submitted_work_done(move || {
+            // The receiver is gone where nobody waits any more.
+            let _ = done.send(());
+        });
+        self.wait(pending).await
+    }
+
+    /// Copies a mappable buffer's first bytes out, once the work submitted so far is done.
+    pub(super) async fn read(
+        &self,
+        buffer: &wgpu::Buffer,
+        bytes: u64,
+        take: impl FnOnce(&[u8]),
+    ) -> Result<()> {
+        /// Unmaps the buffer also where the read is given up half-way, so that the next run can write to it.
+        struct Mapping<'a>(&'a wgpu::Buffer);
+        impl Drop for Mapping<'_> {
+            fn drop(&mut self) {
+                self.0.unmap();
+            }
+        }
+
+        let slice = buffer.slice(..bytes);
+        let (done, pending) = oneshot::channel();
+        let mapping = Mapping(buffer);
+        slice.map_async(wgpu::MapMode::Read, move |result| {
+            let _ = done.send(result);
+        });
+        let failed = |e: Box<dyn std::error::Error + Send + Sync>| {
+            Error::new(Code::Gpu, "reading back from the GPU failed; load the model again").with_cause(e)
+        };
+        self.wait(pending).await?.map_err(|e| failed(Box::new(e)))?;
+        {
+            let view = slice.get_mapped_range().map_err(|e| failed(Box::new(e)))?;
+            take(&view);
+        }
+        drop(mapping);
+        Ok(())
+    }
+
+    pub(super) fn buffer(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
+        self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            // Bindings of size zero are invalid, copies need whole words.
+            size: bytes.max(16).next_multiple_of(4),
+            usage,
+            mapped_at_creation: false,
+        })
+    }
+}

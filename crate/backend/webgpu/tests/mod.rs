@@ -1,0 +1,5 @@
+//! Every operation and format on a real (or software) device, against the plain references.
+
+mod model;
+mod support;
+mod weights;

@@ -1,0 +1,82 @@
+// Many rows: a workgroup makes 64 weight rows times {{ matmul_rows }} lines, 32 columns at a time from workgroup
+// memory. Each of its 8 x 8 threads makes 8 weight rows times {{ matmul_rows // 8 }} lines.
+{% set quads = matmul_rows // 4 %}
+{% set mine = matmul_rows // 32 %}
+// Weights: [row][column / 4], the column rotated by the row so that a read of 8 rows meets 8 different banks.
+var<workgroup> w_tile: array<vec4<f32>, 512>;
+// Activations: [column][line / 4].
+var<workgroup> x_tile: array<vec4<f32>, {{ 32 * quads }}>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let n_lines = run[params.count_at];
+    let first_line = workgroup.y * {{ matmul_rows }}u;
+    let first_row = workgroup.x * 64u;
+    let weight_at = weight_row(first_row + thread);
+    let tn = thread % 8u;
+    let tm = thread / 8u;
+{% for n in range(8) %}
+{% for j in range(mine) %}
+    var sum{{ n }}_{{ j }} = vec4<f32>();
+{% endfor %}
+{% endfor %}
+    for (var group = 0u; group < params.groups; group++) {
+        let w = unpack(weight_at, group);
+{% for k in range(8) %}
+        w_tile[thread * 8u + ({{ k }}u ^ tn)] = w.w{{ k }} * w.{{ "lo" if k < 4 else "hi" }};
+{% endfor %}
+{% for j in range(mine) %}
+        {
+            // Four lines times four columns, turned.
+            let quad = tm + {{ 8 * j }}u;
+            let column = params.x_offset + group * 8u + tn;
+{% for c in range(4) %}
+            let x{{ c }} = x[column + min(first_line + quad * 4u + {{ c }}u, n_lines - 1u) * params.x_stride];
+{% endfor %}
+{% for c in range(4) %}
+            x_tile[(tn * 4u + {{ c }}u) * {{ quads }}u + quad] = vec4<f32>(x0[{{ c }}], x1[{{ c }}], x2[{{ c }}], x3[{{ c }}]);
+{% endfor %}
+        }
+{% endfor %}
+        workgroupBarrier();
+        for (var k = 0u; k < 8u; k++) {
+{% for n in range(8) %}
+            let w{{ n }} = w_tile[(tn + {{ 8 * n }}u) * 8u + (k ^ tn)];
+{% endfor %}
+{% for c in range(4) %}
+{% for j in range(mine) %}
+            let x{{ c }}_{{ j }} = x_tile[(k * 4u + {{ c }}u) * {{ quads }}u + tm + {{ 8 * j }}u];
+{% for n in range(8) %}
+            sum{{ n }}_{{ j }} += x{{ c }}_{{ j }} * w{{ n }}[{{ c }}];
+{% endfor %}
+{% endfor %}
+{% endfor %}
+        }
+        workgroupBarrier();
+    }
+{% for n in range(8) %}
+{% for j in range(mine) %}
+    store(first_row + tn + {{ 8 * n }}u, first_line + (tm + {{ 8 * j }}u) * 4u, n_lines, sum{{ n }}_{{ j }});
+{% endfor %}
+{% endfor %}
+}
+
+fn store(row: u32, line: u32, n_lines: u32, sums: vec4<f32>) {
+    if row >= params.n_rows {
+        return;
+    }
+    var values = sums;
+    if params.has_bias != 0u {
+        values += vec4<f32>(bias[params.first_row + row]);
+    }
+    let at = params.out_offset + line * params.out_stride + params.first_row + row;
+{% for c in range(4) %}
+    if line + {{ c }}u < n_lines {
+        let to = at + {{ c }}u * params.out_stride;
+        if params.accumulate != 0u {
+            values[{{ c }}] += out[to];
+        }
+        out[to] = values[{{ c }}];
+    }
+{% endfor %}
+}

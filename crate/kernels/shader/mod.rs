@@ -1,0 +1,274 @@
+//! Assembles the text of every WebGPU shader from the `.wgsl` files beside the operations and the formats.
+//!
+//! A shader is: run data, parameters, (weights and their unpacking,) bindings as the kernel's table row says, kernel.
+//! `build.rs` includes this module too: it validates every variant with naga, so that the text that the backend asks
+//! for at run time is one that was checked. The `.wgsl` files are minijinja templates, for unrolled loops and sizes.
+
+pub mod params;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, context};
+
+/// How a shader uses a buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    Read,
+    ReadWrite,
+}
+
+/// A buffer of a kernel; its binding number is its place in [`Kernel::buffers`] plus [`FIRST_BUFFER`].
+#[derive(Debug)]
+pub struct Binding {
+    pub name: &'static str,
+    pub ty: &'static str,
+    pub access: Access,
+}
+
+/// Binding 0 is the parameters, 1 the run data.
+pub const FIRST_BUFFER: u32 = 2;
+
+/// An operation's shader. Constants such as tile sizes are in the file, or here where Rust needs them too.
+#[derive(Debug)]
+pub struct Kernel {
+    pub name: &'static str,
+    params: &'static str,
+    pub buffers: &'static [Binding],
+    /// Whether it is made once a weight format.
+    pub reads_weights: bool,
+    /// Whether it needs the layout of keys and values.
+    reads_state: bool,
+    source: &'static str,
+}
+
+const fn read(name: &'static str, ty: &'static str) -> Binding {
+    Binding { name, ty, access: Access::Read }
+}
+
+const fn write(name: &'static str, ty: &'static str) -> Binding {
+    Binding { name, ty, access: Access::ReadWrite }
+}
+
+const VEC4: &str = "array<vec4<f32>>";
+const SCALAR: &str = "array<f32>";
+
+const MATMUL_BUFFERS: &[Binding] = &[
+    read("quants", "array<vec4<u32>>"),
+    read("scales", "array<u32>"),
+    read("x", VEC4),
+    read("bias", SCALAR),
+    write("out", SCALAR),
+];
+
+pub const EMBED: Kernel = Kernel {
+    name: "embed",
+    params: params::Embed::WGSL,
+    buffers: &[read("quants", "array<vec4<u32>>"), read("scales", "array<u32>"), write("out", VEC4)],
+    reads_weights: true,
+    reads_state: false,
+    source: include_str!("../embed/embed.wgsl"),
+};
+
+/// The one-row shape of a matrix product: bound by the bytes of the weight.
+pub const MATVEC: Kernel = Kernel {
+    name: "matvec",
+    params: params::MatMul::WGSL,
+    buffers: MATMUL_BUFFERS,
+    reads_weights: true,
+    reads_state: false,
+    source: include_str!("../matmul/matvec.wgsl"),
+};
+
+/// The many-row shape of a matrix product: bound by arithmetic.
+pub const MATMUL: Kernel = Kernel {
+    name: "matmul",
+    params: params::MatMul::WGSL,
+    buffers: MATMUL_BUFFERS,
+    reads_weights: true,
+    reads_state: false,
+    source: include_str!("../matmul/matmul.wgsl"),
+};
+
+pub const RMS_NORM: Kernel = Kernel {
+    name: "rms_norm",
+    params: params::RmsNorm::WGSL,
+    buffers: &[read("x", VEC4), read("weight", VEC4), write("out", VEC4)],
+    reads_weights: false,
+    reads_state: false,
+    source: include_str!("../rms_norm/rms_norm.wgsl"),
+};
+
+pub const ROPE: Kernel = Kernel {
+    name: "rope",
+    params: params::Rope::WGSL,
+    buffers: &[read("rotations", "array<vec2<f32>>"), write("x", SCALAR)],
+    reads_weights: false,
+    reads_state: false,
+    source: include_str!("../rope/rope.wgsl"),
+};
+
+pub const STORE_KV: Kernel = Kernel {
+    name: "store_kv",
+    params: params::StoreKv::WGSL,
+    buffers: &[read("k", VEC4), read("v", VEC4), write("keys", VEC4), write("values", VEC4)],
+    reads_weights: false,
+    reads_state: true,
+    source: include_str!("../store_kv/store_kv.wgsl"),
+};
+
+pub const ATTENTION: Kernel = Kernel {
+    name: "attention",
+    params: params::Attention::WGSL,
+    buffers: &[read("q", VEC4), read("keys", VEC4), read("values", VEC4), write("out", VEC4)],
+    reads_weights: false,
+    reads_state: true,
+    source: include_str!("../attention/attention.wgsl"),
+};
+
+pub const SILU_MUL: Kernel = Kernel {
+    name: "silu_mul",
+    params: params::SiluMul::WGSL,
+    buffers: &[read("gate", VEC4), read("up", VEC4), write("out", VEC4)],
+    reads_weights: false,
+    reads_state: false,
+    source: include_str!("../silu_mul/silu_mul.wgsl"),
+};
+
+pub const SELECT_ROWS: Kernel = Kernel {
+    name: "select_rows",
+    params: params::SelectRows::WGSL,
+    buffers: &[read("x", VEC4), write("out", VEC4)],
+    reads_weights: false,
+    reads_state: false,
+    source: include_str!("../select_rows/select_rows.wgsl"),
+};
+
+pub const KERNELS: &[&Kernel] =
+    &[&EMBED, &MATVEC, &MATMUL, &RMS_NORM, &ROPE, &STORE_KV, &ATTENTION, &SILU_MUL, &SELECT_ROWS];
+
+/// Weight rows that are interleaved: neighbouring threads, one a row, read neighbouring words.
+pub const TILE_ROWS: usize = 16;
+
+/// How a format lies in GPU memory, and the WGSL that reads it.
+///
+/// A row is cut into units, the smallest piece with a whole number of words in both planes. In memory a tile of
+/// [`TILE_ROWS`] rows holds, unit by unit and word by word, the same word of each of its rows.
+#[derive(Debug)]
+pub struct Unpack {
+    pub name: &'static str,
+    /// Groups of 32 weights in a unit.
+    pub groups: usize,
+    /// 16-byte words of a unit in the plane of quants.
+    pub quant_words: usize,
+    /// 4-byte words of a unit in the plane of scales; 0 where there is no such plane.
+    pub scale_words: usize,
+    source: &'static str,
+}
+
+macro_rules! unpack {
+    ($name:literal, $file:literal, $groups:literal, $quants:literal, $scales:literal) => {
+        Unpack {
+            name: $name,
+            groups: $groups,
+            quant_words: $quants,
+            scale_words: $scales,
+            source: include_str!(concat!("../../quant/", $file)),
+        }
+    };
+}
+
+/// Every format, in the order of `quant::GgmlType`.
+pub const UNPACKS: [Unpack; 15] = [
+    unpack!("F32", "float/f32.wgsl", 1, 8, 0),
+    unpack!("F16", "float/f16.wgsl", 1, 4, 0),
+    unpack!("BF16", "float/bf16.wgsl", 1, 4, 0),
+    unpack!("Q4_0", "q4_0/unpack.wgsl", 2, 2, 1),
+    unpack!("Q4_1", "q4_1/unpack.wgsl", 1, 1, 1),
+    unpack!("Q5_0", "q5_0/unpack.wgsl", 2, 2, 3),
+    unpack!("Q5_1", "q5_1/unpack.wgsl", 1, 1, 2),
+    unpack!("Q8_0", "q8_0/unpack.wgsl", 2, 4, 1),
+    unpack!("Q2_K", "q2_k/unpack.wgsl", 8, 4, 5),
+    unpack!("Q3_K", "q3_k/unpack.wgsl", 8, 4, 12),
+    unpack!("Q4_K", "q4_k/unpack.wgsl", 8, 8, 5),
+    unpack!("Q5_K", "q5_k/unpack.wgsl", 8, 8, 13),
+    unpack!("Q6_K", "q6_k/unpack.wgsl", 8, 8, 21),
+    unpack!("IQ4_NL", "iq4_nl/unpack.wgsl", 2, 2, 1),
+    unpack!("IQ4_XS", "iq4_xs/unpack.wgsl", 8, 8, 2),
+];
+
+const RUN: &str = include_str!("../shared/run.wgsl");
+const WEIGHTS: &str = include_str!("../shared/weights.wgsl");
+const STATE: &str = include_str!("../shared/state.wgsl");
+
+/// Words at the start of the run data.
+pub mod run {
+    /// Rows of the run.
+    pub const N_ROWS: usize = 0;
+    /// Rows that ask for logits.
+    pub const N_OUTPUTS: usize = 1;
+    /// Where the list of the rows that ask for logits starts.
+    pub const OUTPUTS_AT: usize = 2;
+    /// Rows start here, [`ROW_WORDS`] each: token, position, where the sequence's page table starts, 0.
+    pub const ROWS_AT: usize = 4;
+    pub const ROW_WORDS: usize = 4;
+}
+
+/// The WGSL of a kernel, for a format where it reads weights.
+///
+/// # Errors
+/// A template error, which `build.rs` would have met first.
+pub fn assemble(
+    kernel: &Kernel,
+    unpack: Option<&Unpack>,
+    page_tokens: usize,
+) -> Result<String, minijinja::Error> {
+    let mut text = String::new();
+    text.push_str(RUN);
+    text.push_str(kernel.params);
+    for (i, b) in kernel.buffers.iter().enumerate() {
+        let access = match b.access {
+            Access::Read => "read",
+            Access::ReadWrite => "read_write",
+        };
+        let at = FIRST_BUFFER as usize + i;
+        text.push_str(&format!("@group(0) @binding({at}) var<storage, {access}> {}: {};\n", b.name, b.ty));
+    }
+    if let Some(unpack) = unpack {
+        text.push_str(WEIGHTS);
+        text.push_str(unpack.source);
+    }
+    if kernel.reads_state {
+        text.push_str(STATE);
+    }
+    text.push_str(kernel.source);
+
+    let mut env = Environment::new();
+    env.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
+    env.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+    env.render_str(
+        &text,
+        context! {
+            n_rows_at => run::N_ROWS,
+            n_outputs_at => run::N_OUTPUTS,
+            outputs_at => run::OUTPUTS_AT,
+            rows_at => run::ROWS_AT,
+            row_words => run::ROW_WORDS,
+            page_tokens,
+            tile_rows => TILE_ROWS,
+            quant_words => unpack.map(|u| u.quant_words),
+            scale_words => unpack.map(|u| u.scale_words),
+            matvec_splits => MATVEC_SPLITS,
+            matvec_tiles => MATVEC_TILES,
+            matmul_rows => MATMUL_ROWS,
+        },
+    )
+}
+
+/// Threads that share a weight row in the one-row product.
+pub const MATVEC_SPLITS: usize = 8;
+/// Tiles of weight rows that a workgroup of the one-row product covers.
+pub const MATVEC_TILES: usize = 1;
+/// Weight rows and activation rows that a workgroup of the many-row product covers.
+pub const MATMUL_COLS: usize = 64;
+pub const MATMUL_ROWS: usize = 32;
+/// Threads of a workgroup of the element-wise kernels.
+pub const LANES: usize = 64;

@@ -1,0 +1,122 @@
+
+const TILE_ROWS = {{ tile_rows }}u;
+
+// 32 weights of a row: `lo` times w0..w3, `hi` times w4..w7.
+struct Group {
+    w0: vec4<f32>,
+    w1: vec4<f32>,
+    w2: vec4<f32>,
+    w3: vec4<f32>,
+    w4: vec4<f32>,
+    w5: vec4<f32>,
+    w6: vec4<f32>,
+    w7: vec4<f32>,
+    lo: f32,
+    hi: f32,
+}
+
+// Where a row starts in both planes.
+fn weight_row(row: u32) -> vec2<u32> {
+    let tile = row / TILE_ROWS * params.units * TILE_ROWS;
+    return vec2<u32>(tile * {{ quant_words }}u, tile * {{ scale_words }}u) + vec2<u32>(row % TILE_ROWS);
+}
+
+fn quant_word(at: vec2<u32>, i: u32) -> vec4<u32> {
+    return quants[at.x + i * TILE_ROWS];
+}
+
+fn scale_word(at: vec2<u32>, i: u32) -> u32 {
+    return scales[at.y + i * TILE_ROWS];
+}
+
+// f16 bits to f32, exactly: integer arithmetic, because a device may flush subnormal f16 to zero.
+fn half4(bits: vec4<u32>) -> vec4<f32> {
+    let magnitude = bits & vec4<u32>(0x7fffu);
+    let normal = bitcast<vec4<f32>>((magnitude << vec4<u32>(13u)) + vec4<u32>(0x38000000u));
+    let subnormal = vec4<f32>(magnitude) * vec4<f32>(5.9604644775390625e-8);
+    let special = bitcast<vec4<f32>>((magnitude << vec4<u32>(13u)) | vec4<u32>(0x7f800000u));
+    var value = select(normal, subnormal, magnitude < vec4<u32>(0x400u));
+    value = select(value, special, magnitude >= vec4<u32>(0x7c00u));
+    return select(value, -value, (bits & vec4<u32>(0x8000u)) != vec4<u32>(0u));
+}
+
+fn half2(word: u32) -> vec2<f32> {
+    return half4(vec4<u32>(word & 0xffffu, word >> 16u, 0u, 0u)).xy;
+}
+
+// One of the two f16 of a word.
+fn half1(word: u32, odd: u32) -> f32 {
+    return half2(word >> (16u * odd)).x;
+}
+
+fn byte_of(word: u32, i: u32) -> u32 {
+    return (word >> (8u * i)) & 0xffu;
+}
+
+fn signed_bytes(word: u32) -> vec4<f32> {
+    return vec4<f32>((vec4<i32>(bitcast<i32>(word)) << vec4<u32>(24u, 16u, 8u, 0u)) >> vec4<u32>(24u));
+}
+
+// The low and the high nibble of each byte.
+fn low_nibbles(word: u32) -> vec4<u32> {
+    return (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(15u);
+}
+
+fn high_nibbles(word: u32) -> vec4<u32> {
+    return (vec4<u32>(word) >> vec4<u32>(4u, 12u, 20u, 28u)) & vec4<u32>(15u);
+}
+
+// Four bits from bit `i` on, each as 0 or 1.
+fn four_bits(word: u32, i: u32) -> vec4<u32> {
+    return (vec4<u32>(word >> i) >> vec4<u32>(0u, 1u, 2u, 3u)) & vec4<u32>(1u);
+}
+
+// Four 2-bit fields from field `i` on.
+fn four_pairs(word: u32, i: u32) -> vec4<u32> {
+    return (vec4<u32>(word >> (2u * i)) >> vec4<u32>(0u, 2u, 4u, 6u)) & vec4<u32>(3u);
+}
+
+// Nibbles of 16 bytes: byte b of word c holds weights 8c + b (low) and 8c + 4 + b (high), each as `n * scale + offset`.
+fn nibble_group(q: vec4<u32>, scale: f32, offset: f32, lo: f32, hi: f32) -> Group {
+    let o = vec4<f32>(offset);
+    return Group(
+{% for i in range(8) %}
+        vec4<f32>({{ "low" if i % 2 == 0 else "high" }}_nibbles(q[{{ i // 2 }}])) * scale + o,
+{% endfor %}
+        lo,
+        hi,
+    );
+}
+
+// The same with a fifth bit a weight, bit i of `fifth` for weight i.
+fn five_bit_group(q: vec4<u32>, fifth: u32, scale: f32, offset: f32, d: f32) -> Group {
+    let o = vec4<f32>(offset);
+    let four = vec4<u32>(4u);
+    return Group(
+{% for i in range(8) %}
+        vec4<f32>({{ "low" if i % 2 == 0 else "high" }}_nibbles(q[{{ i // 2 }}]) | (four_bits(fifth, {{ 4 * i }}u) << four)) * scale + o,
+{% endfor %}
+        d,
+        d,
+    );
+}
+
+// IQ4's sixteen values, a byte each, looked up without memory.
+fn iq4_values(index: vec4<u32>) -> vec4<f32> {
+    let low = select(vec4<u32>(0xbfad9881u), vec4<u32>(0xf6eaddcfu), (index & vec4<u32>(4u)) != vec4<u32>(0u));
+    let high = select(vec4<u32>(0x26190d01u), vec4<u32>(0x71594535u), (index & vec4<u32>(4u)) != vec4<u32>(0u));
+    let word = select(low, high, (index & vec4<u32>(8u)) != vec4<u32>(0u));
+    let byte = (word >> ((index & vec4<u32>(3u)) * 8u)) << vec4<u32>(24u);
+    return vec4<f32>(bitcast<vec4<i32>>(byte) >> vec4<u32>(24u));
+}
+
+fn iq4_group(q: vec4<u32>, d: f32) -> Group {
+    return Group(
+{% for i in range(8) %}
+        iq4_values({{ "low" if i % 2 == 0 else "high" }}_nibbles(q[{{ i // 2 }}])),
+{% endfor %}
+        d,
+        d,
+    );
+}
+
