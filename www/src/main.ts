@@ -262,6 +262,10 @@ message.onkeydown = (event) => {
   void send();
 };
 byId("stop").onclick = () => session.stop();
+byId("skip").onclick = (event) => {
+  event.preventDefault();
+  (byId("models").hidden === false ? byId("models-title") : message).focus();
+};
 byId("new-chat").onclick = newChat;
 byId("settings-button").onclick = () => sheet.open(session.engine?.info.supportsThinking ?? false);
 byId("model-button").onclick = () => showModels(byId("models").hidden !== false);

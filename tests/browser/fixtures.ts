@@ -1,0 +1,111 @@
+// What every browser test gets: a served site, a hub, and a check that the page broke no rule of its own.
+
+import { spawn } from "node:child_process";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { test as base, expect, type Page } from "@playwright/test";
+import { startHub } from "./hub.mjs";
+import { models } from "./models.ts";
+
+export const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../..");
+export type Hub = Awaited<ReturnType<typeof startHub>>;
+export type Api = typeof import("../../pkg/src/index.ts");
+
+export interface Site {
+  url: string;
+  close(): Promise<void>;
+}
+
+/** Serves `dist/` with the server that `cargo xtask serve` uses. */
+export async function serve(...options: string[]): Promise<Site> {
+  const args = [join(ROOT, "xtask/serve/serve.mjs"), "--dir", join(ROOT, "dist"), "--port", "0", ...options];
+  const server = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
+  const url = await new Promise<string>((resolve, reject) => {
+    let text = "";
+    server.stdout.on("data", (data: Buffer) => {
+      text += data.toString();
+      const found = /Serving at (http:\/\/\S+)/.exec(text);
+      if (found) resolve(found[1]!.replace("localhost", "127.0.0.1"));
+    });
+    server.once("exit", (code) => reject(new Error(`the server ended with ${code}: ${text}`)));
+  });
+  return {
+    url,
+    close: () => new Promise((resolve) => {
+      server.once("exit", () => resolve());
+      server.kill();
+    }),
+  };
+}
+
+interface TestFixtures {
+  /** Problems that a test expects, as parts of the console's messages. */
+  expected: string[];
+  watched: void;
+}
+
+interface WorkerFixtures {
+  hub: Hub;
+  site: Site;
+}
+
+export const test = base.extend<TestFixtures, WorkerFixtures>({
+  hub: [async ({}, use) => {
+    const hub = await startHub({ ...(await models()), "notes.gguf": Buffer.from("These are notes, not a model.\n".repeat(200)) });
+    await use(hub);
+    await hub.close();
+  }, { scope: "worker" }],
+  site: [async ({}, use) => {
+    const site = await serve();
+    await use(site);
+    await site.close();
+  }, { scope: "worker" }],
+  expected: async ({}, use) => use([]),
+  // Errors nobody caught and violations of the page's own policy fail any test.
+  watched: [async ({ context, hub, expected }, use) => {
+    hub.reset();
+    const problems: string[] = [];
+    context.on("weberror", (error) => problems.push(String(error.error())));
+    context.on("console", (message) => {
+      if (/content security policy|unhandled|panicked/i.test(message.text())) problems.push(message.text());
+    });
+    await use();
+    expect(problems.filter((problem) => !expected.some((part) => problem.includes(part)))).toEqual([]);
+  }, { auto: true }],
+});
+
+export { expect };
+
+/** Opens the page's list of models, types an address, presses Load. */
+export async function loadUrl(page: Page, url: string): Promise<void> {
+  await openModels(page);
+  await page.getByLabel("Address of a .gguf file").fill(url);
+  await page.locator("#url-form").getByRole("button", { name: "Load" }).click();
+}
+
+export async function openModels(page: Page): Promise<void> {
+  if (await page.locator("#models").isHidden()) await page.locator("#model-button").click();
+  await expect(page.locator("#models")).toBeVisible();
+}
+
+export async function ready(page: Page): Promise<void> {
+  await expect(page.locator("#model-dot")).toHaveAttribute("data-state", "ready", { timeout: 45_000 });
+}
+
+/** Sends a message and waits for the end of the answer. */
+export async function ask(page: Page, text: string): Promise<void> {
+  const before = await page.locator(".message.assistant").count();
+  await page.getByLabel("Message", { exact: true }).fill(text);
+  await page.keyboard.press("Enter");
+  await expect(page.locator(".message.assistant")).toHaveCount(before + 1);
+  await expect(page.locator(".message.assistant[aria-busy]")).toHaveCount(0, { timeout: 45_000 });
+}
+
+/** Fixed sampling, so that an answer is the same each time, and has the wanted length at most. */
+export async function fixSettings(page: Page, settings: { maxTokens?: number; seed?: number; backend?: "auto" | "cpu" | "webgpu" }): Promise<void> {
+  await page.evaluate(({ maxTokens, seed, backend }) => {
+    const sampling = { ...(maxTokens ? { max_tokens: maxTokens } : {}), ...(seed === undefined ? {} : { seed }) };
+    localStorage.setItem("qwenlet.settings", JSON.stringify({ sampling, ...(backend ? { backend } : {}) }));
+  }, settings);
+  await page.reload();
+}

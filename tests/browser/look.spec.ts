@@ -1,0 +1,119 @@
+// How the page looks and how it is used without a mouse.
+
+import { ask, expect, fixSettings, loadUrl, ready, test } from "./fixtures.ts";
+import { QWEN3 } from "./models.ts";
+
+const WIDTHS = [[1280, 800], [390, 844]] as const;
+
+for (const [width, height] of WIDTHS) {
+  for (const colorScheme of ["light", "dark"] as const) {
+    test.describe(`${width} pixels, ${colorScheme}`, () => {
+      test.use({ viewport: { width, height }, colorScheme, reducedMotion: "reduce" });
+
+      test("screenshots, and nothing wider than the window", async ({ page, hub, site }) => {
+        const shot = (name: string) => page.screenshot({ path: `../../test-results/screenshots/${name}-${width}-${colorScheme}.png` });
+        const fits = async () => expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
+        await page.goto(site.url);
+        await expect(page.locator("#run-note")).not.toBeEmpty();
+        await expect(page.locator("html")).toHaveAttribute("data-theme", colorScheme);
+        await fits();
+        await shot("models");
+        await fixSettings(page, { maxTokens: 60, seed: 2 });
+        await loadUrl(page, hub.directUrl(QWEN3));
+        await ready(page);
+        await shot("ready");
+        await ask(page, "Write a table of three colours, and a short program. 用中文回答。");
+        await fits();
+        await shot("answer");
+        await page.getByRole("button", { name: "Settings" }).click();
+        await shot("settings");
+        await page.keyboard.press("Escape");
+        await page.locator("#model-button").click();
+        await expect(page.locator("#loaded-card")).toContainText("Runs on");
+        await expect(page.locator("#stored-list li")).toHaveCount(1);
+        await fits();
+        await shot("loaded");
+        await loadUrl(page, hub.directUrl("nothing.gguf"));
+        await expect(page.locator(".notice.error")).toBeVisible();
+        await fits();
+        await shot("error");
+      });
+    });
+  }
+}
+
+test("with the keyboard alone", async ({ page, hub, site }) => {
+  await page.goto(site.url);
+  await fixSettings(page, { maxTokens: 12, seed: 2 });
+  await expect(page.locator("#models")).toBeVisible();
+  // The first stop of Tab is the way past the bar.
+  await page.keyboard.press("Tab");
+  await expect(page.getByRole("link", { name: "Skip to the content" })).toBeFocused();
+  await page.keyboard.press("Enter");
+  await expect(page.getByRole("heading", { level: 1 })).toBeFocused();
+  await page.getByLabel("Address of a .gguf file").focus();
+  await page.keyboard.insertText(hub.directUrl(QWEN3));
+  await page.keyboard.press("Enter");
+  await ready(page);
+  // Once the model is there, the message field has the focus.
+  await expect(page.getByLabel("Message", { exact: true })).toBeFocused();
+  await page.keyboard.insertText("two");
+  await page.keyboard.press("Shift+Enter");
+  await page.keyboard.insertText("lines");
+  await page.keyboard.press("Enter");
+  await expect(page.locator(".message.user")).toHaveText("two\nlines");
+  await expect(page.locator(".message.assistant .stats")).toBeVisible();
+  await expect(page.getByLabel("Message", { exact: true })).toBeFocused();
+  // What was written is said to a screen reader, politely, and that it is complete.
+  await expect(page.locator("#announcer")).toHaveAttribute("aria-live", "polite");
+  await expect(page.locator("#announcer")).toContainText("Answer complete.");
+});
+
+test("the theme can be chosen and stays", async ({ page, site }) => {
+  await page.emulateMedia({ colorScheme: "light" });
+  await page.goto(site.url);
+  await page.getByRole("button", { name: "Dark theme" }).click();
+  await page.reload();
+  await expect(page.locator("html")).toHaveAttribute("data-theme", "dark");
+  await expect(page.getByRole("button", { name: "Dark theme" })).toHaveAttribute("aria-pressed", "true");
+});
+
+test("what a model writes cannot become anything but text and safe links", async ({ page, site }) => {
+  await page.goto(site.url);
+  const hostile = [
+    "<img src=x onerror=alert(1)> <script>alert(1)</script>",
+    "[a](javascript:alert(1)) [b](https://example.org/x) ![pixel](https://evil.example/p.png)",
+    "<iframe src='https://evil.example'></iframe>",
+    "<svg onload=alert(1)>",
+    "```html\n<b onclick=alert(1)>code</b>\n```",
+    "[c]: https://example.org/late\n[late][c]",
+  ].join("\n\n");
+  await page.evaluate((content) => {
+    for (const key of Object.keys(localStorage)) if (key.startsWith("qwenlet.chat.")) localStorage.removeItem(key);
+    localStorage.setItem("qwenlet.chat.test", JSON.stringify({ updated: Date.now() + 1e9, messages: [{ role: "user", content: "<b>me</b>" }, { role: "assistant", content }] }));
+  }, hostile);
+  const requests: string[] = [];
+  page.on("request", (request) => requests.push(request.url()));
+  await page.reload();
+  const prose = page.locator(".message.assistant .prose");
+  await expect(prose).toContainText("<script>alert(1)</script>");
+  await expect(page.locator(".message.user")).toHaveText("<b>me</b>");
+  for (const tag of ["script", "img", "iframe", "svg:not(.button svg)"]) await expect(prose.locator(tag)).toHaveCount(0);
+  expect(await prose.evaluate((node) => [...node.querySelectorAll("*")].flatMap((e) => e.getAttributeNames()).filter((name) => name.startsWith("on")))).toEqual([]);
+  const links = await prose.locator("a[href]").evaluateAll((list) => list.map((a) => [a.getAttribute("href"), a.getAttribute("rel"), a.getAttribute("target")]));
+  expect(links.map(([href]) => href)).toEqual(["https://example.org/x", "https://evil.example/p.png", "https://example.org/late"]);
+  for (const [, rel, target] of links) expect([rel, target]).toEqual(["noopener noreferrer nofollow", "_blank"]);
+  expect(requests.filter((url) => !url.startsWith(site.url))).toEqual([]);
+});
+
+test("a long answer is rendered as it grows, without parsing the whole again and again", async ({ page, site }) => {
+  await page.goto(site.url);
+  // 2,000 paragraphs stored and shown: seconds would mean quadratic work.
+  await page.evaluate(() => {
+    for (const key of Object.keys(localStorage)) if (key.startsWith("qwenlet.chat.")) localStorage.removeItem(key);
+    const content = Array.from({ length: 2000 }, (_, i) => `Paragraph ${i} with **bold** text and \`code\`. 这是中文。`).join("\n\n");
+    localStorage.setItem("qwenlet.chat.test", JSON.stringify({ updated: Date.now() + 1e9, messages: [{ role: "assistant", content }] }));
+  });
+  await page.reload();
+  await expect(page.locator(".message.assistant .prose > p")).toHaveCount(2000, { timeout: 5000 });
+});

@@ -1,0 +1,31 @@
+// The models of these tests: tiny random ones, written by the project's own example.
+
+import { execFileSync } from "node:child_process";
+import { readdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
+const folder = join(root, "target/browser-test-models");
+
+/** Runs once before all tests. */
+export default function writeModels(): void {
+  const fixtures = process.env["QWENLET_BROWSER_MODELS"];
+  if (fixtures) return;
+  execFileSync("cargo", ["run", "--quiet", "--release", "--example", "make_test_models", "--", folder], { cwd: root, stdio: "inherit" });
+}
+
+/** File name → path. */
+export async function models(): Promise<Record<string, string>> {
+  const from = process.env["QWENLET_BROWSER_MODELS"] ?? folder;
+  return Object.fromEntries(readdirSync(from).filter((name) => name.endsWith(".gguf")).map((name) => [name, join(from, name)]));
+}
+
+/** A Qwen3 model, quantized, with a chat template. */
+export const QWEN3 = "qwen3-k-Q8_0.gguf";
+/** A Qwen2 model in mixed K-quants. */
+export const QWEN2 = "qwen2-k-Q4_K_M.gguf";
+
+export function modelPath(name: string): string {
+  return join(process.env["QWENLET_BROWSER_MODELS"] ?? folder, name);
+}

@@ -1,0 +1,27 @@
+import { existsSync } from "node:fs";
+import { defineConfig } from "@playwright/test";
+
+/** A software GPU, so that WebGPU is tested on every machine; nothing of the browser's own goes to the network. */
+export const CHROMIUM_ARGS = [
+  "--no-sandbox", "--headless=new", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan,WebGPU",
+  "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+];
+
+const installed = process.env["QWENLET_CHROMIUM"] ?? "/usr/bin/chromium";
+export const EXECUTABLE = existsSync(installed) ? installed : undefined; // else Playwright's own
+
+export default defineConfig({
+  testDir: ".",
+  outputDir: "../../test-results",
+  globalSetup: "./models.ts",
+  workers: 1, // the engine takes a whole core, the software GPU another
+  timeout: 60_000,
+  expect: { timeout: 20_000 },
+  forbidOnly: process.env["CI"] !== undefined,
+  reporter: [["list"]],
+  use: {
+    browserName: "chromium",
+    launchOptions: { args: CHROMIUM_ARGS, ...(EXECUTABLE ? { executablePath: EXECUTABLE } : {}) },
+    trace: "retain-on-failure",
+  },
+});

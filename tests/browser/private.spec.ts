@@ -1,0 +1,82 @@
+// Nothing leaves the page: which requests the whole browser makes, and what its policy forbids.
+
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { chromium } from "@playwright/test";
+import { ask, expect, fixSettings, loadUrl, ready, test } from "./fixtures.ts";
+import { QWEN3 } from "./models.ts";
+import { CHROMIUM_ARGS, EXECUTABLE } from "./playwright.config.ts";
+
+interface NetLog {
+  constants: { logEventTypes: Record<string, number> };
+  events: { type: number; params?: { url?: string } }[];
+}
+
+test("from load to answer, the browser asks for the page's own files and the model, and nothing else", async ({ hub, site }) => {
+  const folder = mkdtempSync(join(tmpdir(), "qwenlet-netlog-"));
+  const log = join(folder, "net.json");
+  // The browser's own log has every request, those of workers and of the service worker included.
+  const browser = await chromium.launch({ args: [...CHROMIUM_ARGS, `--log-net-log=${log}`], ...(EXECUTABLE ? { executablePath: EXECUTABLE } : {}) });
+  const page = await browser.newPage();
+  await page.goto(site.url);
+  await fixSettings(page, { maxTokens: 16, seed: 1 });
+  await loadUrl(page, hub.hubUrl(QWEN3));
+  await ready(page);
+  await ask(page, "A secret that stays here");
+  await page.evaluate(async () => void (await navigator.serviceWorker.ready));
+  await page.reload();
+  await ready(page);
+  await browser.close();
+
+  const { constants, events } = JSON.parse(readFileSync(log, "utf8")) as NetLog;
+  rmSync(folder, { recursive: true });
+  const start = constants.logEventTypes["URL_REQUEST_START_JOB"];
+  const urls = events.filter((e) => e.type === start && /^(https?|wss?):/.test(e.params?.url ?? "")).map((e) => e.params!.url!);
+  expect(urls).toContain(site.url);
+  const own = (url: string) => url.startsWith(site.url) && new URL(url).search === "";
+  const model = [hub.hubUrl(QWEN3), `${hub.cdn}/cdn/${encodeURIComponent(QWEN3)}`];
+  expect(urls.filter((url) => !own(url) && !model.includes(url))).toEqual([]);
+  expect(urls.filter((url) => model.includes(url))).toEqual(model); // once, and not again after the reload
+  expect(hub.log.every((r) => r.method === "GET")).toBe(true);
+});
+
+test("the policy is on, by header and in the page, for workers too", async ({ page, site, request }) => {
+  for (const file of ["", "pkg/worker.js", "sw.js"]) {
+    const response = await request.get(site.url + file);
+    expect(response.status()).toBe(200);
+    const policy = response.headers()["content-security-policy"] ?? "";
+    expect(policy).toContain("default-src 'none'");
+    expect(policy).toContain("script-src 'self' 'wasm-unsafe-eval'");
+    expect(policy).toContain("worker-src 'self'");
+    expect(policy).not.toContain("'unsafe-inline'");
+    expect(policy).not.toContain("'unsafe-eval'");
+  }
+  expect((await request.get(`${site.url}pkg/qwenlet_bg.wasm`)).headers()["content-type"]).toBe("application/wasm");
+  await page.goto(site.url);
+  await expect(page.locator('meta[http-equiv="Content-Security-Policy"]')).toHaveAttribute("content", /default-src 'none'/);
+});
+
+test("the policy bites: no foreign host, no inline script, no eval", async ({ page, site, expected }) => {
+  expected.push("Content Security Policy");
+  await page.goto(site.url);
+  const got = await page.evaluate(async () => {
+    const violated: string[] = [];
+    document.addEventListener("securitypolicyviolation", (e) => violated.push(e.effectiveDirective));
+    const reached = await fetch("https://example.org/").then(() => true, () => false);
+    const script = document.createElement("script");
+    script.textContent = "window.inline = true";
+    document.body.append(script);
+    let evaluated = true;
+    try {
+      new Function("return 1")();
+    } catch {
+      evaluated = false;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    return { reached, inline: "inline" in window, evaluated, violated };
+  });
+  expect(got.reached).toBe(false);
+  expect(got.inline).toBe(false);
+  expect(got.violated).toEqual(expect.arrayContaining(["connect-src", "script-src-elem"]));
+});
