@@ -14,6 +14,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { pipeline } from "node:stream/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const CHUNK = 32 * 1024;
@@ -92,12 +93,14 @@ export async function startHub(files) {
     if (request.method === "HEAD") return response.end();
 
     const limit = fault === "reset" || fault === "stall" ? Math.min(after, body.length) : body.length;
-    for (let at = 0; at < limit && !response.destroyed; at += CHUNK) {
-      const piece = body.subarray(at, Math.min(at + CHUNK, limit));
-      if (!response.write(piece)) await new Promise((resolve) => response.once("drain", resolve).once("close", resolve));
-      record.bytes += piece.length;
-      if (fault === "slow") await sleep(Number(url.searchParams.get("ms") ?? 50));
-    }
+    await pipeline(async function* () {
+      for (let at = 0; at < limit; at += CHUNK) {
+        const piece = body.subarray(at, Math.min(at + CHUNK, limit));
+        yield piece;
+        record.bytes += piece.length;
+        if (fault === "slow") await sleep(Number(url.searchParams.get("ms") ?? 50));
+      }
+    }, response, { end: false });
     if (fault === "reset") {
       await sleep(50); // lets what was written arrive first
       request.socket.resetAndDestroy();
@@ -107,7 +110,7 @@ export async function startHub(files) {
   }
 
   const handler = (request, response) => {
-    answer(request, response).catch((error) => response.destroy(error));
+    answer(request, response).catch(() => response.destroy()); // the browser went away
   };
   const servers = [createServer(handler), createServer(handler)];
   const [url, other] = await Promise.all(servers.map((server) => new Promise((resolve, reject) => {
