@@ -32,5 +32,8 @@ const files = (await readdir(out, { recursive: true }))
   .sort();
 const hash = createHash("sha256");
 for (const file of files) hash.update(file).update("\0").update(await readFile(join(out, file))).update("\0");
-const shell = { version: hash.digest("hex").slice(0, 16), files: files.map((file) => (file === "index.html" ? "./" : file)) };
+const page = await readFile(join(here, "index.html"), "utf8");
+const policy = /http-equiv="Content-Security-Policy" content="([^"]+)"/.exec(page)?.[1];
+if (!policy) throw new Error("index.html has no Content-Security-Policy meta tag");
+const shell = { policy, version: hash.digest("hex").slice(0, 16), files: files.map((file) => (file === "index.html" ? "./" : file)) };
 await build({ ...common, format: "iife", entryPoints: [join(here, "src/sw.ts")], outfile: join(out, "sw.js"), define: { SHELL: JSON.stringify(shell) } });

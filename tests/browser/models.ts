@@ -12,7 +12,7 @@ const folder = join(root, "target/browser-test-models");
 export default function writeModels(): void {
   const fixtures = process.env["QWENLET_BROWSER_MODELS"];
   if (fixtures) return;
-  execFileSync("cargo", ["run", "--quiet", "--release", "--example", "make_test_models", "--", folder], { cwd: root, stdio: "inherit" });
+  execFileSync("cargo", ["run", "--quiet", "--release", "--example", "make_test_models", "--", folder], { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
 }
 
 /** File name → path. */
@@ -22,9 +22,11 @@ export async function models(): Promise<Record<string, string>> {
 }
 
 /** A Qwen3 model, quantized, with a chat template. */
-export const QWEN3 = "qwen3-k-Q8_0.gguf";
+export const QWEN3 = "qwen3-Q8_0.gguf";
 /** A Qwen2 model in mixed K-quants. */
-export const QWEN2 = "qwen2-k-Q4_K_M.gguf";
+export const QWEN2 = "qwen2-Q4_K_M.gguf";
+/** The same in three files; the part `n` of them, from 1. */
+export const splitPart = (n: number): string => `qwen2-Q4_K_M-split-0000${n}-of-00003.gguf`;
 
 export function modelPath(name: string): string {
   return join(process.env["QWENLET_BROWSER_MODELS"] ?? folder, name);

@@ -2,7 +2,7 @@
 
 import { readFileSync, statSync } from "node:fs";
 import { ask, expect, fixSettings, loadUrl, openModels, ready, serve, test } from "./fixtures.ts";
-import { modelPath, QWEN2, QWEN3 } from "./models.ts";
+import { modelPath, QWEN2, QWEN3, splitPart } from "./models.ts";
 
 test("first load from a hub that redirects: progress, a streamed answer, its speed", async ({ page, hub, site }) => {
   await page.goto(site.url);
@@ -136,6 +136,21 @@ test("a dropped file and a chosen file", async ({ page, hub, site }) => {
   expect(hub.log).toEqual([]);
 });
 
+test("a model in three files: by the address of the first, and dropped together", async ({ page, hub, site }) => {
+  await page.goto(site.url);
+  await fixSettings(page, { maxTokens: 8, seed: 5 });
+  await loadUrl(page, hub.hubUrl(splitPart(1)));
+  await ready(page);
+  await ask(page, "Hello");
+  const answer = await page.locator(".message.assistant .prose").last().innerText();
+  await openModels(page);
+  await page.locator("#file").setInputFiles([3, 1, 2].map((n) => modelPath(splitPart(n))));
+  await ready(page);
+  await page.getByRole("button", { name: "Regenerate" }).click();
+  await expect(page.locator(".message.assistant .stats")).toBeVisible();
+  expect(await page.locator(".message.assistant .prose").last().innerText()).toBe(answer);
+});
+
 const FAILURES: [what: string, url: (hub: { directUrl(name: string, query?: string): string }) => string, code: string, says: RegExp][] = [
   ["a missing file", (hub) => hub.directUrl("nothing.gguf"), "http-status", /no file at this address \(404\)/],
   ["a server with a problem", (hub) => hub.directUrl(QWEN3, "fault=status&status=503"), "http-status", /The server has a problem \(503\)/],
@@ -215,7 +230,7 @@ test("a conversation that does not fit can go on without its oldest part", async
   await loadUrl(page, hub.directUrl(QWEN3));
   await ready(page);
   await ask(page, "one two three four five six seven ".repeat(3));
-  await ask(page, "one two three four five six seven ".repeat(12));
+  await ask(page, "one two three four five six seven ".repeat(30));
   const failed = page.locator(".message.assistant").last();
   await expect(failed).toContainText("too long for the model");
   await expect(page.locator(".message.user")).toHaveCount(2); // nothing is lost

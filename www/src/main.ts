@@ -143,7 +143,8 @@ async function send(): Promise<void> {
   const text = message.value.trim();
   if (!text || session.isAnswering) return;
   if (!session.engine) {
-    if (!session.isLoading) showModels(true);
+    if (session.isLoading) refresh("The model is still loading");
+    else showModels(true);
     return;
   }
   message.value = "";

@@ -1,7 +1,7 @@
 // Answers requests for the page's own files from a copy made at install, and touches nothing else.
 
-/** The page's own files relative to the scope, and a hash over all of them; put in by build.mjs. */
-declare const SHELL: { version: string; files: string[] };
+/** The page's own files relative to the scope, a hash over all of them, and the page's policy; put in by build.mjs. */
+declare const SHELL: { version: string; files: string[]; policy: string };
 
 const sw = self as unknown as ServiceWorkerGlobalScope;
 const scope = new URL(sw.registration.scope);
@@ -12,9 +12,21 @@ const shell = new Set(SHELL.files.map((file) => new URL(file, scope).href));
 
 sw.addEventListener("install", (event) => {
   event.waitUntil(
-    caches.open(CACHE).then((cache) => cache.addAll([...shell].map((url) => new Request(url, { cache: "no-cache" })))),
+    (async () => {
+      const cache = await caches.open(CACHE);
+      await Promise.all([...shell].map(async (url) => cache.put(url, await fetchOwn(url))));
+    })(),
   );
 });
+
+/** A file of the page, with the page's policy where its host sends none: a worker obeys only its own file's header. */
+async function fetchOwn(url: string): Promise<Response> {
+  const response = await fetch(url, { cache: "no-cache" });
+  if (!response.ok) throw new Error(`${url}: ${response.status}`);
+  const headers = new Headers(response.headers);
+  if (!headers.has("Content-Security-Policy")) headers.set("Content-Security-Policy", SHELL.policy);
+  return new Response(response.body, { headers });
+}
 
 sw.addEventListener("activate", (event) => {
   event.waitUntil(

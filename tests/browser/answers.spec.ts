@@ -1,0 +1,149 @@
+// How answers are shown, whatever a model says: the package is replaced by one that answers by script.
+
+import type { Page } from "@playwright/test";
+import { ask, expect, loadUrl, ready, test } from "./fixtures.ts";
+
+type Step = { text: string } | { wait: string } | { fail: [code: string, message: string] };
+
+const SCRIPTED_PACKAGE = `
+  export class QwenletError extends Error {
+    constructor(code, message) { super(message); this.code = code; }
+  }
+  export const CATALOGUE = [];
+  export const Cache = { list: async () => [], delete: async () => true };
+  async function* answer() {
+    for (const step of window.steps) {
+      if (step.wait) while (!window[step.wait]) await new Promise((resolve) => setTimeout(resolve, 10));
+      if (step.fail) throw new QwenletError(...step.fail);
+      if (step.text) yield { choices: [{ index: 0, delta: { content: step.text }, finish_reason: null, token_ids: [1] }] };
+    }
+    yield { choices: [{ index: 0, delta: {}, finish_reason: "stop" }], stats: { decode_tokens: 10, decode_seconds: 2 } };
+  }
+  export class Engine {
+    info = { architecture: "qwen3", quantization: "Q8_0", parameters: 1e6, contextLength: 512, trainedContextLength: 512, backend: "cpu",
+      adapter: "scripted", why: "Scripted.", memoryBytes: 1, features: [], supportsTools: false, supportsThinking: true };
+    chat = { completions: { create: async (request) => { window.requests.push(request); return answer(); } } };
+    static async load() { window.loads = (window.loads ?? 0) + 1; return new Engine(); }
+    static async probe() { return { webgpu: { available: false, reason: "scripted" } }; }
+    async unload() {}
+  }`;
+
+test.use({ serviceWorkers: "block" });
+
+test.beforeEach(async ({ page, site }) => {
+  await page.route("**/pkg/index.js", (route) => route.fulfill({ contentType: "text/javascript", body: SCRIPTED_PACKAGE }));
+  await page.addInitScript(() => Object.assign(window, { requests: [], steps: [] }));
+  await page.goto(site.url);
+});
+
+const script = (page: Page, ...steps: Step[]) => page.evaluate((s) => Object.assign(window, { steps: s }), steps);
+const requests = (page: Page) => page.evaluate(() => (window as unknown as { requests: Record<string, unknown>[] }).requests);
+
+async function start(page: Page, site: { url: string }): Promise<void> {
+  await loadUrl(page, `${site.url}model.gguf`);
+  await ready(page);
+}
+
+test("a growing answer keeps what is finished: only its end is rendered again", async ({ page, site }) => {
+  await start(page, site);
+  const paragraphs = Array.from({ length: 300 }, (_, i) => ({ text: `Paragraph **${i}** of the answer. 第${i}段。\n\n` }));
+  await script(page, ...paragraphs.slice(0, 50), { wait: "half" }, ...paragraphs.slice(50), { wait: "all" }, { text: "[late link][end]\n\n[end]: https://example.org/" });
+  await page.getByLabel("Message", { exact: true }).fill("Go on");
+  await page.keyboard.press("Enter");
+  const shown = page.locator(".message[aria-busy] .prose > p");
+  await expect(shown).toHaveCount(50);
+  await shown.first().evaluate((p) => p.setAttribute("data-mark", "early"));
+  await page.evaluate(() => Object.assign(window, { half: true }));
+  await expect(shown).toHaveCount(300);
+  await expect(shown.first()).toHaveAttribute("data-mark", "early"); // the same node still
+  await page.evaluate(() => Object.assign(window, { all: true }));
+  const done = page.locator(".message.assistant:not([aria-busy]) .prose");
+  await expect(done.locator("> p")).toHaveCount(301);
+  await expect(done.locator("> p").nth(299)).toHaveText("Paragraph 299 of the answer. 第299段。");
+  // Only the whole text tells where this one leads.
+  await expect(done.getByRole("link", { name: "late link" })).toHaveAttribute("href", "https://example.org/");
+});
+
+test("a code block as it grows, with its language, and the blocks around it", async ({ page, site }) => {
+  await start(page, site);
+  await script(page, { text: "Look:\n\n```ru" }, { text: "st\nfn main() {\n" }, { wait: "more" }, { text: "    // <b>&amp;</b>\n}\n```\n\n- one\n" }, { text: "- two\n\n| a | b |\n|---|---|\n| 1 | 2 |\n" });
+  await page.getByLabel("Message", { exact: true }).fill("Code");
+  await page.keyboard.press("Enter");
+  await expect(page.locator(".message[aria-busy] .code code")).toHaveText("fn main() {");
+  await expect(page.locator(".message[aria-busy] .code figcaption")).toContainText("rust");
+  await page.evaluate(() => Object.assign(window, { more: true }));
+  const prose = page.locator(".message.assistant:not([aria-busy]) .prose");
+  await expect(prose.locator(".code code")).toHaveText("fn main() {\n    // <b>&amp;</b>\n}");
+  await expect(prose.locator("li")).toHaveText(["one", "two"]);
+  await expect(prose.locator("td")).toHaveText(["1", "2"]);
+  await expect(page.locator(".message .stats")).toContainText("5 tok/s");
+});
+
+test("thoughts stand apart from the answer, and are not sent again", async ({ page, site }) => {
+  await start(page, site);
+  await script(page, { text: "<th" }, { text: "ink>\nI ponder </thi" }, { text: "s, then</thi" }, { text: "nk>\n" }, { text: "\nThe answer." });
+  await ask(page, "Think");
+  await expect(page.locator(".message.assistant .prose")).toHaveText("The answer.");
+  await page.locator(".thought summary").click();
+  await expect(page.locator(".thought > div")).toHaveText("I ponder </this, then");
+  await script(page, { text: "<thinly> veiled" });
+  await ask(page, "Again");
+  await expect(page.locator(".message.assistant .prose").last()).toHaveText("<thinly> veiled");
+  expect((await requests(page)).at(-1)).toMatchObject({
+    enable_thinking: true,
+    messages: [{ role: "user", content: "Think" }, { role: "assistant", content: "The answer." }, { role: "user", content: "Again" }],
+  });
+});
+
+test("an engine that dies takes nothing along: the text stays, also after a reload, and can be tried again", async ({ page, site }) => {
+  await start(page, site);
+  await script(page, { text: "Half an ans" }, { fail: ["device-lost", "The GPU is gone."] });
+  await ask(page, "A question worth keeping");
+  const answer = page.locator(".message.assistant");
+  await expect(answer.locator(".prose")).toHaveText("Half an ans");
+  await expect(answer.getByRole("alert")).toContainText("The graphics processor stopped working. Your conversation is safe.");
+  await page.reload();
+  await expect(page.locator(".message.user")).toHaveText("A question worth keeping");
+  await expect(answer.locator(".prose")).toHaveText("Half an ans");
+
+  await start(page, site);
+  await script(page, { text: "Half" }, { fail: ["device-lost", "The GPU is gone."] });
+  await answer.getByRole("button", { name: "Try again" }).click();
+  await expect(answer.locator(".prose")).toHaveText("Half");
+  await expect(page.locator("#model-dot")).toHaveAttribute("data-state", "none");
+  await script(page, { text: "A whole answer." });
+  await answer.getByRole("button", { name: "Try again" }).click(); // loads the model again by itself
+  await expect(answer.locator(".prose")).toHaveText("A whole answer.");
+  await expect(answer.getByRole("alert")).toHaveCount(0);
+});
+
+test("settings reach the request; leaving out the oldest is the visitor's choice", async ({ page, site }) => {
+  await start(page, site);
+  await page.getByRole("button", { name: "Settings" }).click();
+  await page.getByLabel("Instructions to the model").fill("Be brief.");
+  await page.getByLabel("Think before answering").uncheck();
+  await page.getByText("Sampling", { exact: true }).click();
+  await page.getByLabel("Temperature").fill("0.5");
+  await page.getByLabel("Top k").fill("20");
+  await page.getByRole("button", { name: "Done" }).click();
+  await script(page, { fail: ["context-full", "700 tokens, and there is room for 512."] });
+  await ask(page, "Long");
+  await script(page, { text: "Shorter." });
+  await page.getByRole("button", { name: "Leave out the oldest" }).click();
+  await expect(page.locator(".message.assistant .prose")).toHaveText("Shorter.");
+  const [first, second] = await requests(page);
+  expect(first).toMatchObject({ temperature: 0.5, top_k: 20, enable_thinking: false, overflow: "error", messages: [{ role: "system", content: "Be brief." }, { role: "user", content: "Long" }] });
+  expect(first).not.toHaveProperty("top_p");
+  expect(second).toMatchObject({ overflow: "drop-oldest" });
+});
+
+test("two tabs keep their own conversations", async ({ page, context, site }) => {
+  await start(page, site);
+  await script(page, { text: "One." });
+  await ask(page, "In the first tab");
+  const other = await context.newPage();
+  await other.goto(site.url);
+  await expect(other.locator(".message")).toHaveCount(0);
+  await page.reload();
+  await expect(page.locator(".message.user")).toHaveText("In the first tab");
+});
