@@ -1,1 +1,335 @@
 //! Sequences, prefix reuse, the decode loop.
+
+use std::ops::ControlFlow;
+
+use web_time::Instant;
+
+use crate::backend::Backend;
+use crate::chat::StopMatcher;
+use crate::engine::{Event, Finish, GenerateOptions, GenerateStats, Outcome, Pause};
+use crate::error::Result;
+use crate::plan::state::{PagePool, PageTable};
+use crate::plan::{Batch, Row};
+use crate::sampler::{Sampler, SamplingParams};
+use crate::tokenizer::{StreamDecoder, Tokenizer};
+
+/// Conversations kept beside each other, as far as the pages reach.
+const MAX_KEPT: usize = 4;
+
+/// Tokens whose state the backend holds.
+#[derive(Debug, Default)]
+struct Sequence {
+    tokens: Vec<u32>,
+    table: PageTable,
+    last_used: u64,
+}
+
+/// The state of an engine's conversations.
+#[derive(Debug)]
+pub struct Session {
+    pool: PagePool,
+    /// The one in use is the last.
+    sequences: Vec<Sequence>,
+    clock: u64,
+    max_rows: usize,
+    logits: Vec<f32>,
+}
+
+/// One request, ready to run.
+pub struct Generation<'a> {
+    pub prompt: &'a [u32],
+    pub options: &'a GenerateOptions,
+    pub sampling: SamplingParams,
+    pub tokenizer: &'a Tokenizer,
+    pub context_length: usize,
+    pub pause: Option<&'a Pause>,
+}
+
+impl Session {
+    /// `n_pages` as the backend was prepared with; prefill runs `max_rows` tokens at a time.
+    pub fn new(n_pages: usize, max_rows: usize) -> Self {
+        Self { pool: PagePool::new(n_pages), sequences: Vec::new(), clock: 0, max_rows, logits: Vec::new() }
+    }
+
+    /// Makes the sequence that shares most with `prompt` the last one, cut to what it shares, and returns how many
+    /// tokens that is; the last token of the prompt is always left to run, for its logits.
+    fn acquire(&mut self, prompt: &[u32]) -> usize {
+        let shared = |s: &Sequence| {
+            let limit = prompt.len().saturating_sub(1);
+            s.tokens.iter().zip(prompt).take(limit).take_while(|(a, b)| a == b).count()
+        };
+        let best = (0..self.sequences.len()).max_by_key(|&i| shared(&self.sequences[i]));
+        let mut sequence = match best {
+            None => Sequence::default(),
+            Some(i) => {
+                let n = shared(&self.sequences[i]);
+                // The same conversation goes on, or another begins with the same system message: then both are kept.
+                let same = 2 * n >= self.sequences[i].tokens.len();
+                let mut sequence = if same {
+                    self.sequences.remove(i)
+                } else {
+                    let parent = &self.sequences[i];
+                    Sequence {
+                        tokens: parent.tokens.clone(),
+                        table: self.pool.fork(&parent.table),
+                        last_used: 0,
+                    }
+                };
+                sequence.tokens.truncate(n);
+                self.pool.truncate(&mut sequence.table, n);
+                sequence
+            }
+        };
+        while self.sequences.len() >= MAX_KEPT {
+            self.evict();
+        }
+        self.clock += 1;
+        sequence.last_used = self.clock;
+        let reused = sequence.tokens.len();
+        self.sequences.push(sequence);
+        reused
+    }
+
+    /// Forgets the least recently used sequence.
+    fn evict(&mut self) {
+        let Some(i) = (0..self.sequences.len()).min_by_key(|&i| self.sequences[i].last_used) else { return };
+        let mut old = self.sequences.remove(i);
+        self.pool.truncate(&mut old.table, 0);
+    }
+
+    /// The sequence in use.
+    fn current(&mut self) -> &mut Sequence {
+        self.sequences.last_mut().expect("acquire comes first")
+    }
+
+    /// Appends tokens to the current sequence and starts the run that computes them; logits for those of `outputs`,
+    /// as indices into `tokens`.
+    fn run(&mut self, backend: &mut dyn Backend, tokens: &[u32], outputs: &[usize]) -> Result<()> {
+        let copy = loop {
+            let mut table = std::mem::take(&mut self.current().table);
+            let extended = self.pool.extend(&mut table, tokens.len());
+            self.current().table = table;
+            match extended {
+                Ok(copy) => break copy,
+                Err(_) if self.sequences.len() > 1 => self.evict(),
+                Err(error) => return Err(error),
+            }
+        };
+        if let Some(copy) = copy {
+            backend.copy_page(copy)?;
+        }
+        let sequence = self.current();
+        let first = sequence.tokens.len();
+        let rows: Vec<Row> = tokens
+            .iter()
+            .enumerate()
+            .map(|(i, &token)| Row {
+                token,
+                sequence: 0,
+                position: (first + i) as u32,
+                output: outputs.contains(&i),
+            })
+            .collect();
+        sequence.tokens.extend_from_slice(tokens);
+        backend.run(&Batch { rows: &rows, tables: &[sequence.table.pages()] })
+    }
+
+    /// Forgets the current sequence: after an error nobody knows what its pages hold.
+    fn discard(&mut self) {
+        if let Some(mut sequence) = self.sequences.pop() {
+            self.pool.truncate(&mut sequence.table, 0);
+        }
+    }
+
+    /// See [`crate::engine::Engine::logits`].
+    pub(crate) async fn logits(
+        &mut self,
+        backend: &mut dyn Backend,
+        ids: &[u32],
+        positions: &[usize],
+    ) -> Result<Vec<f32>> {
+        self.clock += 1;
+        self.sequences.push(Sequence { last_used: self.clock, ..Sequence::default() });
+        let result = self.logits_of_current(backend, ids, positions).await;
+        self.discard();
+        result
+    }
+
+    async fn logits_of_current(
+        &mut self,
+        backend: &mut dyn Backend,
+        ids: &[u32],
+        positions: &[usize],
+    ) -> Result<Vec<f32>> {
+        let mut all = Vec::new();
+        let mut at = 0;
+        while at < ids.len() {
+            let mut end = (at + self.max_rows).min(ids.len());
+            let wanted: Vec<usize> = positions
+                .iter()
+                .filter(|p| (at..end).contains(p))
+                .map(|p| p - at)
+                .take(MAX_LOGIT_ROWS)
+                .collect();
+            if wanted.len() == MAX_LOGIT_ROWS {
+                end = at + wanted[MAX_LOGIT_ROWS - 1] + 1;
+            }
+            self.run(backend, &ids[at..end], &wanted)?;
+            if !wanted.is_empty() {
+                backend.read_logits(&mut self.logits).await?;
+                all.extend_from_slice(&self.logits);
+            }
+            at = end;
+        }
+        Ok(all)
+    }
+
+    /// Computes the prompt, then samples and runs one token after another.
+    pub(crate) async fn generate(
+        &mut self,
+        backend: &mut dyn Backend,
+        generation: Generation<'_>,
+        on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<Outcome> {
+        backend.take_stats();
+        let cached = self.acquire(generation.prompt);
+        let result = self.answer(backend, &generation, cached, on_event).await;
+        if result.is_err() {
+            self.discard();
+        }
+        result
+    }
+
+    async fn answer(
+        &mut self,
+        backend: &mut dyn Backend,
+        g: &Generation<'_>,
+        cached: usize,
+        on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<Outcome> {
+        let mut outcome = Outcome { cached_tokens: cached as u32, ..Outcome::aborted(g.prompt.len() as u32) };
+        let start = Instant::now();
+        let total = (g.prompt.len() - cached) as u32;
+        let mut at = cached;
+        while at < g.prompt.len() {
+            let end = (at + self.max_rows).min(g.prompt.len());
+            let outputs: &[usize] = if end == g.prompt.len() { &[end - at - 1] } else { &[] };
+            self.run(backend, &g.prompt[at..end], outputs)?;
+            at = end;
+            let done = (at - cached) as u32;
+            pause(g.pause).await;
+            if on_event(Event::Prefill { done, total }).is_break() {
+                return Ok(outcome);
+            }
+        }
+        let mut answer = Answer::new(g);
+        backend.read_logits(&mut self.logits).await?;
+        outcome.stats.prefill_seconds = start.elapsed().as_secs_f64();
+        outcome.stats.prefill_tokens = total;
+        let prefill_run = backend.take_stats();
+
+        let start = Instant::now();
+        let room = g.context_length - g.prompt.len();
+        let limit = g.options.max_tokens.map_or(room, |n| (n as usize).min(room));
+        outcome.finish = Finish::Length;
+        while outcome.ids.len() < limit {
+            let id = match answer.next(&mut self.logits, &mut outcome, on_event)? {
+                ControlFlow::Continue(id) => id,
+                ControlFlow::Break(finish) => {
+                    outcome.finish = finish;
+                    break;
+                }
+            };
+            if outcome.ids.len() == limit {
+                break;
+            }
+            self.run(backend, &[id], &[0])?;
+            backend.read_logits(&mut self.logits).await?;
+            pause(g.pause).await;
+        }
+        answer.finish(&mut outcome, on_event);
+        outcome.stats.decode_seconds = start.elapsed().as_secs_f64();
+        outcome.stats.decode_tokens = (outcome.ids.len() as u32).saturating_sub(1);
+        outcome.stats.run = backend.take_stats();
+        outcome.stats.prefill_run = prefill_run;
+        Ok(outcome)
+    }
+}
+
+/// As many rows of logits as the engine prepares its backends for.
+pub(crate) const MAX_LOGIT_ROWS: usize = 8;
+
+async fn pause(pause: Option<&Pause>) {
+    if let Some(pause) = pause {
+        pause().await;
+    }
+}
+
+/// Turns logits into tokens and tokens into text.
+struct Answer<'a> {
+    options: &'a GenerateOptions,
+    tokenizer: &'a Tokenizer,
+    sampler: Sampler,
+    decoder: StreamDecoder<'a>,
+    stop: StopMatcher,
+}
+
+impl<'a> Answer<'a> {
+    fn new(g: &Generation<'a>) -> Self {
+        Self {
+            options: g.options,
+            tokenizer: g.tokenizer,
+            sampler: Sampler::new(g.sampling.clone(), g.prompt),
+            decoder: g.tokenizer.stream(true),
+            stop: StopMatcher::new(&g.options.stop),
+        }
+    }
+
+    /// The next token, reported; a break where it ends the answer.
+    fn next(
+        &mut self,
+        logits: &mut [f32],
+        outcome: &mut Outcome,
+        on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<Finish, u32>> {
+        let sampled = self.sampler.sample(logits, self.options.logprobs)?;
+        let id = sampled.id;
+        if !self.options.ignore_eos && self.tokenizer.end_tokens().contains(&id) {
+            return Ok(ControlFlow::Break(Finish::Stop));
+        }
+        outcome.ids.push(id);
+        let step = self.stop.push(&self.decoder.push(id));
+        outcome.text.push_str(&step.text);
+        let event = Event::Token { id, text: step.text, logprob: sampled.logprob };
+        if on_event(event).is_break() {
+            return Ok(ControlFlow::Break(Finish::Aborted));
+        }
+        Ok(if step.stopped { ControlFlow::Break(Finish::Stop) } else { ControlFlow::Continue(id) })
+    }
+
+    /// Emits what was held back.
+    fn finish(mut self, outcome: &mut Outcome, on_event: &mut dyn FnMut(Event) -> ControlFlow<()>) {
+        let rest = self.decoder.flush();
+        let mut text = self.stop.push(&rest).text;
+        text.push_str(&self.stop.flush());
+        if !text.is_empty() {
+            outcome.text.push_str(&text);
+            // The answer is over: a break has nothing left to end.
+            let _ = on_event(Event::Tail { text });
+        }
+    }
+}
+
+impl Outcome {
+    /// Nothing answered yet.
+    pub(crate) fn aborted(prompt_tokens: u32) -> Self {
+        Self {
+            ids: Vec::new(),
+            text: String::new(),
+            finish: Finish::Aborted,
+            prompt_tokens,
+            cached_tokens: 0,
+            stats: GenerateStats::default(),
+        }
+    }
+}

@@ -1,16 +1,11 @@
-//! Loads a model and answers requests: source → gguf → model → backend → session.
-//!
-//! Natively these futures are driven by `pollster`; in the browser they run in the worker.
+//! What goes into an engine and what comes out: options, requests, events, results.
 
-use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use futures_util::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
 
-use crate::backend::{BackendInfo, RunStats};
-use crate::error::Result;
-use crate::source::Source;
+use crate::backend::RunStats;
 
 /// Which backend to use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -210,57 +205,9 @@ pub struct GenerateStats {
     pub prefill_tokens: u32,
     pub decode_seconds: f64,
     pub decode_tokens: u32,
+    /// Cost of the prefill runs, and of the decode runs.
+    #[serde(skip)]
+    pub prefill_run: RunStats,
     #[serde(skip)]
     pub run: RunStats,
-}
-
-/// Opens part `n` (0-based) of a model; parts after the first are asked for where the header says so.
-pub type OpenPart<'a> = dyn FnMut(usize) -> LocalBoxFuture<'a, Result<Box<dyn Source>>> + 'a;
-
-/// A loaded model.
-pub struct Engine {
-    info: EngineInfo,
-}
-
-impl Engine {
-    /// Reads a model front to back and prepares it. A break from `on_progress` ends the load with `aborted`.
-    pub async fn load(
-        _open: &mut OpenPart<'_>,
-        _options: LoadOptions,
-        _on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
-    ) -> Result<Self> {
-        unimplemented!()
-    }
-
-    pub fn info(&self) -> &EngineInfo {
-        &self.info
-    }
-
-    pub fn backend_info(&self) -> &BackendInfo {
-        unimplemented!()
-    }
-
-    /// Answers; a break from `on_event` ends the answer after the current token, as [`Finish::Aborted`].
-    pub async fn generate(
-        &mut self,
-        _prompt: &Prompt,
-        _options: &GenerateOptions,
-        _on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
-    ) -> Result<Outcome> {
-        unimplemented!()
-    }
-
-    /// Token ids of a text; `special`: markers like `<|im_start|>` in it become their tokens.
-    pub fn tokenize(&self, _text: &str, _special: bool) -> Result<Vec<u32>> {
-        unimplemented!()
-    }
-
-    pub fn detokenize(&self, _ids: &[u32]) -> Result<String> {
-        unimplemented!()
-    }
-
-    /// Tokens that a conversation takes as a prompt.
-    pub fn count_tokens(&self, _request: &ChatRequest) -> Result<u32> {
-        unimplemented!()
-    }
 }

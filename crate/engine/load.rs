@@ -1,0 +1,388 @@
+//! From sources to an engine, in one pass: tensors go from the stream to the backend as they arrive.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use futures_util::future::LocalBoxFuture;
+
+use super::{BackendChoice, Engine, EngineInfo, LoadOptions, Phase, Progress};
+use crate::backend::cpu::CpuBackend;
+use crate::backend::webgpu::WebGpuBackend;
+use crate::backend::{Backend, RunLimits};
+use crate::chat::Template;
+use crate::error::{Code, Error, Result, ResultExt};
+use crate::gguf::{self, Header, Parsed, TensorInfo};
+use crate::model::{Model, TensorIndex};
+use crate::plan::state::PAGE_TOKENS;
+use crate::plan::{Plan, WeightId};
+use crate::sampler;
+use crate::session::Session;
+use crate::source::Source;
+use crate::tokenizer::Tokenizer;
+
+/// Opens part `n` (0-based) of a model; parts after the first are asked for where the header says so.
+pub type OpenPart<'a> = dyn FnMut(usize) -> LocalBoxFuture<'a, Result<Box<dyn Source>>> + 'a;
+
+/// The context of a load that does not ask for one.
+const DEFAULT_CONTEXT: u32 = 4096;
+/// Rows of a prefill run: enough to use each weight often, few enough to stay responsive.
+const MAX_ROWS: usize = 128;
+/// Rows of a run that can ask for logits.
+const MAX_OUTPUTS: usize = crate::session::MAX_LOGIT_ROWS;
+/// Sequences of a run.
+const MAX_SEQUENCES: usize = 4;
+/// A split model has this many parts at most.
+const MAX_PARTS: u64 = 256;
+/// Bytes uploaded before the backend is asked to catch up.
+const FLUSH_BYTES: usize = 32 << 20;
+
+/// Told how far the load is; a break ends it.
+type OnProgress<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
+
+impl Engine {
+    /// Reads a model front to back and prepares it. A break from `on_progress` ends the load with `aborted`.
+    ///
+    /// # Errors
+    /// What the source, the file, the model or the backend has to say; see [`Code`].
+    pub async fn load(
+        open: &mut OpenPart<'_>,
+        options: LoadOptions,
+        on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Self> {
+        let mut progress = Tracker { on_progress, phase: Phase::Header, bytes: 0, total: None };
+        let mut parts = open_parts(open, &mut progress).await?;
+
+        let index = TensorIndex::new(parts.iter().flat_map(|p| p.header.tensors.iter().cloned()));
+        let metadata = std::mem::take(&mut parts[0].header.metadata);
+        let model = Model::new(&metadata, &index)?;
+        let tokenizer = Tokenizer::from_metadata(&metadata)?;
+        let template = Template::from_metadata(&metadata)?;
+        let name = model.config.name.as_deref();
+        let recommended = [false, true]
+            .map(|thinking| sampler::recommended(&metadata, &model.config.architecture, name, thinking));
+
+        let trained = model.config.context_length;
+        let context_length = match options.context_length {
+            None => trained.min(DEFAULT_CONTEXT),
+            Some(n) if (1..=trained).contains(&n) => n,
+            Some(n) => {
+                return Err(Error::invalid_argument(format!(
+                    "contextLength is {n}; this model takes 1 to {trained} tokens"
+                )));
+            }
+        };
+        let n_pages = (context_length as usize).div_ceil(PAGE_TOKENS) + 1;
+        let limits = RunLimits {
+            max_rows: MAX_ROWS,
+            max_outputs: MAX_OUTPUTS,
+            max_sequences: MAX_SEQUENCES,
+            n_pages,
+            keep_buffers: options.keep_buffers,
+        };
+        let plan = Arc::new(model.plan);
+        let (mut backend, why) = prepare(&options, &plan, limits).await?;
+        progress.enter(Phase::Weights)?;
+        stream_weights(&mut parts, &plan, backend.as_mut(), &mut progress, &options).await?;
+        progress.enter(Phase::Prepare)?;
+        backend.finish_upload().await?;
+
+        let on = backend.info();
+        let info = EngineInfo {
+            architecture: model.config.architecture,
+            name: model.config.name,
+            quantization: index.main_type().map_or("", |t| t.name()).to_owned(),
+            parameters: index.parameters(),
+            context_length,
+            trained_context_length: trained,
+            n_vocab: plan.n_vocab,
+            backend: on.kind.as_str().to_owned(),
+            adapter: on.adapter.clone(),
+            features: on.features.clone(),
+            why,
+            memory_bytes: backend.memory_bytes(),
+            supports_tools: template.supports_tools(),
+            supports_thinking: template.supports_thinking(),
+        };
+        progress.enter(Phase::Ready)?;
+        Ok(Self {
+            info,
+            tokenizer,
+            template,
+            backend,
+            session: Session::new(n_pages, MAX_ROWS),
+            recommended,
+            pause: options.pause,
+        })
+    }
+}
+
+/// Reports progress and turns a break into `aborted`.
+struct Tracker<'a> {
+    on_progress: OnProgress<'a>,
+    phase: Phase,
+    bytes: u64,
+    total: Option<u64>,
+}
+
+impl Tracker<'_> {
+    fn report(&mut self) -> Result<()> {
+        let progress = Progress { phase: self.phase, bytes: self.bytes, total: self.total };
+        match (self.on_progress)(progress) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Error::new(Code::Aborted, "the load was cancelled")),
+        }
+    }
+
+    fn enter(&mut self, phase: Phase) -> Result<()> {
+        self.phase = phase;
+        self.report()
+    }
+
+    fn advance(&mut self, bytes: u64) -> Result<()> {
+        self.bytes += bytes;
+        self.report()
+    }
+}
+
+/// One file of a model, read as far as its header.
+struct Part {
+    source: Box<dyn Source>,
+    header: Header,
+    /// Bytes read beyond the header's start; the tail of it belongs to the tensors.
+    read: Vec<u8>,
+}
+
+/// Opens every part and reads their headers: the plan needs all of them before the first weight.
+async fn open_parts(open: &mut OpenPart<'_>, progress: &mut Tracker<'_>) -> Result<Vec<Part>> {
+    let first = open_part(open, 0, progress).await?;
+    let n_parts = first.header.metadata.u64("split.count")?.unwrap_or(1).max(1);
+    if n_parts > MAX_PARTS {
+        return Err(Error::new(
+            Code::InvalidGguf,
+            format!("split.count is {n_parts}; at most {MAX_PARTS} can be"),
+        ));
+    }
+    let mut parts = vec![first];
+    for n in 1..n_parts as usize {
+        parts.push(open_part(open, n, progress).await?);
+    }
+    gguf::check_split(&parts.iter().map(|p| &p.header).collect::<Vec<_>>())?;
+    Ok(parts)
+}
+
+async fn open_part(open: &mut OpenPart<'_>, n: usize, progress: &mut Tracker<'_>) -> Result<Part> {
+    let mut source = open(n).await?;
+    let name = source.name().to_owned();
+    let len = source.len();
+    progress.total = match (progress.total, n) {
+        (_, 0) => len,
+        (sum, _) => sum.zip(len).map(|(a, b)| a + b),
+    };
+    let mut read = Vec::new();
+    let mut needed = 0;
+    let header = loop {
+        let chunk = source.next().await?;
+        if chunk.is_empty() {
+            // Parsed once more for the error that names the field.
+            let error = match gguf::parse(&read, Some(read.len() as u64)) {
+                Err(error) => error,
+                Ok(_) => Error::new(
+                    Code::TruncatedFile,
+                    format!("the file ends after {} bytes, inside its header", read.len()),
+                ),
+            };
+            return Err(error.context(name));
+        }
+        read.extend_from_slice(chunk);
+        let bytes = chunk.len() as u64;
+        progress.advance(bytes)?;
+        if (read.len() as u64) < needed {
+            continue;
+        }
+        match gguf::parse(&read, len).context(|| name.clone())? {
+            Parsed::Header(header) => break *header,
+            // Parsing restarts at the front: let the prefix at least double in between.
+            Parsed::NeedMore(n) => needed = n.max(2 * read.len() as u64),
+        }
+        if let Some(len) = len {
+            needed = needed.min(len);
+        }
+    };
+    Ok(Part { source, header, read })
+}
+
+/// The backend to use, prepared, and why it was chosen.
+async fn prepare(
+    options: &LoadOptions,
+    plan: &Arc<Plan>,
+    limits: RunLimits,
+) -> Result<(Box<dyn Backend>, String)> {
+    let why = match options.backend {
+        BackendChoice::Cpu => "the CPU was asked for".to_owned(),
+        choice => match prepare_webgpu(choice, plan, limits).await {
+            Ok(backend) => {
+                let why = match choice {
+                    BackendChoice::WebGpu => "WebGPU was asked for",
+                    _ => "a WebGPU adapter is available",
+                };
+                return Ok((backend, why.to_owned()));
+            }
+            Err(error) if choice == BackendChoice::WebGpu => return Err(error),
+            Err(error) => format!("WebGPU is not used: {error}"),
+        },
+    };
+    let mut backend = Box::new(CpuBackend::new());
+    backend.prepare(plan.clone(), limits).await?;
+    Ok((backend, why))
+}
+
+async fn prepare_webgpu(
+    choice: BackendChoice,
+    plan: &Arc<Plan>,
+    limits: RunLimits,
+) -> Result<Box<dyn Backend>> {
+    let mut backend = Box::new(WebGpuBackend::new().await?);
+    if choice == BackendChoice::Auto && backend.is_software() {
+        return Err(Error::new(
+            Code::NoWebgpu,
+            format!("the adapter \"{}\" is a software one, slower than the CPU path", backend.info().adapter),
+        ));
+    }
+    backend.prepare(plan.clone(), limits).await?;
+    Ok(backend)
+}
+
+/// Sends every tensor of the plan to the backend, in file order.
+async fn stream_weights(
+    parts: &mut [Part],
+    plan: &Plan,
+    backend: &mut dyn Backend,
+    progress: &mut Tracker<'_>,
+    options: &LoadOptions,
+) -> Result<()> {
+    let weights: HashMap<&str, WeightId> =
+        plan.weights.iter().enumerate().map(|(i, w)| (w.name.as_str(), WeightId(i as u32))).collect();
+    for part in parts {
+        let name = part.source.name().to_owned();
+        let mut uploader = Uploader::new(&mut part.header, &weights, plan);
+        uploader.push(&std::mem::take(&mut part.read), backend).context(|| name.clone())?;
+        let mut unflushed = 0;
+        while !uploader.is_done() {
+            let chunk = part.source.next().await?;
+            if chunk.is_empty() {
+                return Err(uploader.truncated().context(name));
+            }
+            let n = chunk.len();
+            uploader.push(chunk, backend).context(|| name.clone())?;
+            progress.advance(n as u64)?;
+            unflushed += n;
+            if unflushed >= FLUSH_BYTES {
+                unflushed = 0;
+                backend.flush().await?;
+            }
+            if let Some(pause) = &options.pause {
+                pause().await;
+            }
+        }
+        // Padding and what else follows the last tensor: a source that fills a cache has to see the end.
+        loop {
+            let n = part.source.next().await?.len();
+            if n == 0 {
+                break;
+            }
+            progress.advance(n as u64)?;
+        }
+    }
+    Ok(())
+}
+
+/// Cuts a stream of bytes into whole rows of tensors.
+struct Uploader<'a> {
+    /// By offset; the next one is at `next`.
+    tensors: Vec<TensorInfo>,
+    next: usize,
+    weights: &'a HashMap<&'a str, WeightId>,
+    plan: &'a Plan,
+    /// Position in the file.
+    position: u64,
+    /// Rows of the current tensor that are uploaded.
+    rows_done: u32,
+    /// The beginning of a row whose end has not arrived.
+    partial: Vec<u8>,
+}
+
+impl<'a> Uploader<'a> {
+    fn new(header: &mut Header, weights: &'a HashMap<&'a str, WeightId>, plan: &'a Plan) -> Self {
+        let mut tensors = std::mem::take(&mut header.tensors);
+        tensors.retain(|t| weights.contains_key(t.name.as_str()));
+        tensors.sort_by_key(|t| t.offset);
+        Self { tensors, next: 0, weights, plan, position: 0, rows_done: 0, partial: Vec::new() }
+    }
+
+    fn is_done(&self) -> bool {
+        self.next == self.tensors.len()
+    }
+
+    fn truncated(&self) -> Error {
+        let tensor = &self.tensors[self.next];
+        Error::new(
+            Code::TruncatedFile,
+            format!(
+                "the file ends after {} bytes, inside tensor {} at {}..{}: fetch it again",
+                self.position,
+                tensor.name,
+                tensor.offset,
+                tensor.offset + tensor.bytes
+            ),
+        )
+    }
+
+    fn push(&mut self, mut chunk: &[u8], backend: &mut dyn Backend) -> Result<()> {
+        while !chunk.is_empty() && !self.is_done() {
+            let tensor = &self.tensors[self.next];
+            let end = tensor.offset + tensor.bytes;
+            if self.position < tensor.offset {
+                let skip = (tensor.offset - self.position).min(chunk.len() as u64) as usize;
+                chunk = &chunk[skip..];
+                self.position += skip as u64;
+                continue;
+            }
+            let n = (end - self.position).min(chunk.len() as u64) as usize;
+            self.rows(&chunk[..n], backend).context(|| format!("tensor {}", self.tensors[self.next].name))?;
+            chunk = &chunk[n..];
+            self.position += n as u64;
+            if self.position == end {
+                self.next += 1;
+                self.rows_done = 0;
+            }
+        }
+        self.position += chunk.len() as u64;
+        Ok(())
+    }
+
+    /// Uploads the whole rows of `bytes`, which continue the current tensor, and keeps the rest.
+    fn rows(&mut self, mut bytes: &[u8], backend: &mut dyn Backend) -> Result<()> {
+        let id = self.weights[self.tensors[self.next].name.as_str()];
+        let weight = self.plan.weight(id);
+        let row_bytes = (self.tensors[self.next].bytes / u64::from(weight.rows)) as usize;
+        if !self.partial.is_empty() {
+            let n = (row_bytes - self.partial.len()).min(bytes.len());
+            self.partial.extend_from_slice(&bytes[..n]);
+            bytes = &bytes[n..];
+            if self.partial.len() < row_bytes {
+                return Ok(());
+            }
+            backend.upload(id, self.rows_done, &self.partial)?;
+            self.partial.clear();
+            self.rows_done += 1;
+        }
+        let whole = bytes.len() / row_bytes;
+        if whole > 0 {
+            backend.upload(id, self.rows_done, &bytes[..whole * row_bytes])?;
+            self.rows_done += whole as u32;
+        }
+        self.partial.extend_from_slice(&bytes[whole * row_bytes..]);
+        Ok(())
+    }
+}

@@ -1,0 +1,235 @@
+//! Loads a model and answers requests: source → gguf → model → backend → session.
+//!
+//! Natively these futures are driven by `pollster`; in the browser they run in the worker.
+
+mod api;
+mod load;
+mod logits;
+
+use std::ops::ControlFlow;
+
+pub use api::*;
+pub use load::OpenPart;
+
+use crate::backend::{Backend, BackendInfo};
+use crate::chat::Template;
+use crate::error::{Code, Error, Result};
+use crate::sampler::{self, SamplingParams};
+use crate::session::{Generation, Session};
+use crate::tokenizer::{Segment, Special, Tokenizer};
+
+/// A loaded model.
+pub struct Engine {
+    info: EngineInfo,
+    tokenizer: Tokenizer,
+    template: Template,
+    backend: Box<dyn Backend>,
+    session: Session,
+    /// Recommended sampling, without and with thinking.
+    recommended: [SamplingParams; 2],
+    pause: Option<Pause>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    pub fn info(&self) -> &EngineInfo {
+        &self.info
+    }
+
+    pub fn backend_info(&self) -> &BackendInfo {
+        self.backend.info()
+    }
+
+    /// Answers; a break from `on_event` ends the answer after the current token, as [`Finish::Aborted`].
+    ///
+    /// # Errors
+    /// `invalid-argument`, `template`, `context-full`, or what the backend reports. The conversation state survives
+    /// an error: at worst the next request computes its prompt anew.
+    pub async fn generate(
+        &mut self,
+        prompt: &Prompt,
+        options: &GenerateOptions,
+        on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<Outcome> {
+        let sampling = self.sampling(prompt, options)?;
+        let (ids, dropped) = self.prompt_ids(prompt, options)?;
+        if dropped > 0 && on_event(Event::Dropped { turns: dropped }).is_break() {
+            return Ok(Outcome::aborted(ids.len() as u32));
+        }
+        let generation = Generation {
+            prompt: &ids,
+            options,
+            sampling,
+            tokenizer: &self.tokenizer,
+            context_length: self.info.context_length as usize,
+            pause: self.pause.as_ref(),
+        };
+        self.session.generate(self.backend.as_mut(), generation, on_event).await
+    }
+
+    /// Token ids of a text; `special`: markers like `<|im_start|>` in it become their tokens.
+    pub fn tokenize(&self, text: &str, special: bool) -> Result<Vec<u32>> {
+        self.tokenizer.encode(text, if special { Special::All } else { Special::None })
+    }
+
+    /// The text of token ids, markers included.
+    ///
+    /// # Errors
+    /// `invalid-argument` naming an id that the vocabulary lacks.
+    pub fn detokenize(&self, ids: &[u32]) -> Result<String> {
+        self.check_ids(ids)?;
+        self.tokenizer.decode(ids, false)
+    }
+
+    /// Tokens that a conversation takes as a prompt.
+    pub fn count_tokens(&self, request: &ChatRequest) -> Result<u32> {
+        Ok(self.chat_ids(request)?.len() as u32)
+    }
+
+    fn chat_ids(&self, request: &ChatRequest) -> Result<Vec<u32>> {
+        let segments: Vec<Segment> = self.template.render(request)?;
+        self.tokenizer.encode_segments(&segments)
+    }
+
+    fn check_ids(&self, ids: &[u32]) -> Result<()> {
+        match ids.iter().find(|&&id| id >= self.info.n_vocab) {
+            None => Ok(()),
+            Some(id) => Err(Error::invalid_argument(format!(
+                "token id {id} is outside the vocabulary of {} tokens",
+                self.info.n_vocab
+            ))),
+        }
+    }
+
+    /// The prompt's ids, and how many turns were left out to make it fit.
+    fn prompt_ids(&self, prompt: &Prompt, options: &GenerateOptions) -> Result<(Vec<u32>, u32)> {
+        let context = self.info.context_length as usize;
+        // An answer of at least one token has to fit behind the prompt.
+        let full = |n: usize| {
+            Error::new(
+                Code::ContextFull,
+                format!(
+                    "the prompt has {n} tokens, the context {context} and the answer needs room too; shorten the \
+                     conversation, load with a larger contextLength, or ask to drop the oldest turns"
+                ),
+            )
+        };
+        let ids = match prompt {
+            Prompt::Text(text) => self.tokenizer.encode(text, Special::None)?,
+            Prompt::Ids(ids) => {
+                self.check_ids(ids)?;
+                ids.clone()
+            }
+            Prompt::Chat(request) => {
+                let room = match options.overflow {
+                    Overflow::Error => 1,
+                    // Dropping a turn for each answer would recompute the prompt each time: make some room.
+                    Overflow::DropOldest => {
+                        (options.max_tokens.unwrap_or(u32::MAX) as usize).min(context / 4).max(1)
+                    }
+                };
+                return self.fit_chat(request, context, room, options.overflow, full);
+            }
+        };
+        if ids.is_empty() {
+            return Err(Error::invalid_argument("the prompt is empty; give at least one token"));
+        }
+        if ids.len() >= context {
+            return Err(full(ids.len()));
+        }
+        Ok((ids, 0))
+    }
+
+    fn fit_chat(
+        &self,
+        request: &ChatRequest,
+        context: usize,
+        room: usize,
+        overflow: Overflow,
+        full: impl Fn(usize) -> Error,
+    ) -> Result<(Vec<u32>, u32)> {
+        let mut shorter = request.clone();
+        let mut dropped = 0;
+        loop {
+            let ids = self.chat_ids(&shorter)?;
+            if ids.len() + room <= context {
+                return Ok((ids, dropped));
+            }
+            if overflow == Overflow::Error || !drop_oldest_turn(&mut shorter.messages) {
+                return Err(full(ids.len()));
+            }
+            dropped += 1;
+        }
+    }
+
+    fn sampling(&self, prompt: &Prompt, options: &GenerateOptions) -> Result<SamplingParams> {
+        let thinking = match prompt {
+            Prompt::Chat(request) => self.template.thinks(request),
+            _ => false,
+        };
+        let mut p = self.recommended[usize::from(thinking)].clone();
+        let set = |to: &mut f32, from: Option<f32>| *to = from.unwrap_or(*to);
+        set(&mut p.temperature, options.temperature);
+        set(&mut p.top_p, options.top_p);
+        set(&mut p.min_p, options.min_p);
+        set(&mut p.repetition_penalty, options.repetition_penalty);
+        set(&mut p.presence_penalty, options.presence_penalty);
+        set(&mut p.frequency_penalty, options.frequency_penalty);
+        p.top_k = options.top_k.unwrap_or(p.top_k);
+        p.logit_bias.clone_from(&options.logit_bias);
+        p.seed = match options.seed {
+            Some(seed) => seed,
+            None => sampler::random_seed()?,
+        };
+        p.validate(self.info.n_vocab)?;
+        Ok(p)
+    }
+}
+
+/// Removes the first exchange after any system messages: a user message and what follows it up to the next one. The
+/// last exchange stays.
+fn drop_oldest_turn(messages: &mut Vec<serde_json::Value>) -> bool {
+    let role = |m: &serde_json::Value| m.get("role").and_then(|r| r.as_str()).unwrap_or_default().to_owned();
+    let Some(first) = messages.iter().position(|m| !matches!(role(m).as_str(), "system" | "developer"))
+    else {
+        return false;
+    };
+    match messages.iter().skip(first + 1).position(|m| role(m) == "user") {
+        Some(n) => {
+            messages.drain(first..=first + n);
+            true
+        }
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::drop_oldest_turn;
+    use serde_json::json;
+
+    #[test]
+    fn the_oldest_exchange_goes_and_the_system_message_and_last_exchange_stay() {
+        let m = |role: &str, text: &str| json!({"role": role, "content": text});
+        let mut messages = vec![
+            m("system", "s"),
+            m("user", "1"),
+            m("assistant", "call"),
+            m("tool", "result"),
+            m("assistant", "1"),
+            m("user", "2"),
+            m("assistant", "2"),
+            m("user", "3"),
+        ];
+        assert!(drop_oldest_turn(&mut messages));
+        assert_eq!(messages, vec![m("system", "s"), m("user", "2"), m("assistant", "2"), m("user", "3")]);
+        assert!(drop_oldest_turn(&mut messages));
+        assert_eq!(messages, vec![m("system", "s"), m("user", "3")]);
+        assert!(!drop_oldest_turn(&mut messages));
+    }
+}

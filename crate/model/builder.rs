@@ -1,0 +1,130 @@
+//! Writes a plan: names buffers, checks tensors by name and shape, appends operations.
+
+use std::collections::HashMap;
+
+use crate::error::{Code, Error, Result};
+use crate::gguf::TensorInfo;
+use crate::plan::{
+    Buffer, BufferId, LayerState, Op, Plan, Rope, RowSet, Slice, Weight, WeightId, WeightKind,
+};
+
+/// A model's tensors by name, over all parts of its file.
+#[derive(Debug, Default)]
+pub struct TensorIndex {
+    tensors: HashMap<String, TensorInfo>,
+}
+
+impl TensorIndex {
+    pub fn new(tensors: impl IntoIterator<Item = TensorInfo>) -> Self {
+        Self { tensors: tensors.into_iter().map(|t| (t.name.clone(), t)).collect() }
+    }
+
+    pub fn get(&self, name: &str) -> Option<&TensorInfo> {
+        self.tensors.get(name)
+    }
+
+    /// # Errors
+    /// `invalid-model` naming the tensor.
+    pub fn require(&self, name: &str) -> Result<&TensorInfo> {
+        self.get(name).ok_or_else(|| {
+            Error::new(
+                Code::InvalidModel,
+                format!("tensor {name} is missing: the file is incomplete or of another model"),
+            )
+        })
+    }
+
+    /// Elements of all tensors.
+    pub fn parameters(&self) -> u64 {
+        self.tensors.values().map(|t| t.dims.iter().product::<u64>()).sum()
+    }
+
+    /// The type that holds the most bytes.
+    pub fn main_type(&self) -> Option<crate::quant::GgmlType> {
+        let mut bytes: HashMap<_, u64> = HashMap::new();
+        for t in self.tensors.values() {
+            *bytes.entry(t.ty).or_default() += t.bytes;
+        }
+        bytes.into_iter().max_by_key(|&(ty, n)| (n, ty)).map(|(ty, _)| ty)
+    }
+}
+
+/// A plan under construction.
+pub(super) struct Builder<'a> {
+    tensors: &'a TensorIndex,
+    by_name: HashMap<String, WeightId>,
+    plan: Plan,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(tensors: &'a TensorIndex, rope: Rope) -> Self {
+        let plan = Plan {
+            buffers: Vec::new(),
+            weights: Vec::new(),
+            layers: Vec::new(),
+            rope,
+            ops: Vec::new(),
+            logits: BufferId(0),
+            n_vocab: 0,
+        };
+        Self { tensors, by_name: HashMap::new(), plan }
+    }
+
+    pub(super) fn tensors(&self) -> &'a TensorIndex {
+        self.tensors
+    }
+
+    pub(super) fn buffer(&mut self, name: impl Into<String>, width: u32, rows: RowSet) -> Slice {
+        let buffer = BufferId(self.plan.buffers.len() as u32);
+        self.plan.buffers.push(Buffer { name: name.into(), width, rows });
+        Slice { buffer, offset: 0, width }
+    }
+
+    pub(super) fn push(&mut self, op: Op) {
+        self.plan.ops.push(op);
+    }
+
+    pub(super) fn layer(&mut self, state: LayerState) -> u32 {
+        self.plan.layers.push(state);
+        self.plan.layers.len() as u32 - 1
+    }
+
+    /// A `[rows, cols]` matrix; the same tensor may be asked for more than once (tied embeddings).
+    pub(super) fn matrix(&mut self, name: &str, rows: u32, cols: u32) -> Result<WeightId> {
+        self.weight(name, WeightKind::Matrix, rows, cols)
+    }
+
+    pub(super) fn vector(&mut self, name: &str, cols: u32) -> Result<WeightId> {
+        self.weight(name, WeightKind::Vector, 1, cols)
+    }
+
+    fn weight(&mut self, name: &str, kind: WeightKind, rows: u32, cols: u32) -> Result<WeightId> {
+        let info = self.tensors.require(name)?;
+        let (expected, shape): (Vec<u64>, String) = match kind {
+            WeightKind::Matrix => (vec![cols.into(), rows.into()], format!("[{cols}, {rows}]")),
+            WeightKind::Vector => (vec![cols.into()], format!("[{cols}]")),
+        };
+        let trailing_ones = info.dims.iter().rev().take_while(|&&d| d == 1).count();
+        let dims = &info.dims[..info.dims.len() - trailing_ones.min(info.dims.len() - 1)];
+        let same = dims == expected || (rows == 1 && dims == [u64::from(cols)]);
+        if !same {
+            return Err(Error::new(
+                Code::InvalidModel,
+                format!("tensor {name} has shape {:?} where the metadata asks for {shape}", info.dims),
+            ));
+        }
+        if let Some(&id) = self.by_name.get(name) {
+            return Ok(id);
+        }
+        let id = WeightId(self.plan.weights.len() as u32);
+        self.plan.weights.push(Weight { name: name.to_owned(), kind, ty: info.ty, rows, cols });
+        self.by_name.insert(name.to_owned(), id);
+        Ok(id)
+    }
+
+    pub(super) fn finish(mut self, logits: Slice) -> Plan {
+        self.plan.logits = logits.buffer;
+        self.plan.n_vocab = logits.width;
+        self.plan
+    }
+}

@@ -1,0 +1,99 @@
+//! `bench`: prefill and decode rates, and what a token costs.
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use qwenlet::engine::{Engine, GenerateOptions, Outcome, Prompt};
+use qwenlet::{Error, Result};
+use serde_json::{Value, json};
+
+use crate::args::Args;
+use crate::model;
+
+pub(crate) fn run(args: &Args) -> Result<Value> {
+    let prefill = if args.prefill.is_empty() { vec![128, 512] } else { args.prefill.clone() };
+    let decode = args.decode.unwrap_or(64);
+    // Decoding starts behind this many tokens.
+    let context = args.context.unwrap_or(16) as usize;
+    if prefill.contains(&0) || decode == 0 || context == 0 {
+        return Err(Error::invalid_argument("--prefill, --decode and --context take positive numbers"));
+    }
+    let longest = prefill.iter().copied().max().unwrap_or(1).max(context + decode) + 2;
+    let start = Instant::now();
+    let mut engine = model::load_with_context(args, Some(longest as u32))?;
+    let load_s = start.elapsed().as_secs_f64();
+
+    // The first run pays for warm caches and lazily made pages.
+    answer(&mut engine, 0, 8, 2)?;
+    let mut prefills = Vec::new();
+    for (i, &tokens) in prefill.iter().enumerate() {
+        let cpu = cpu_seconds();
+        let outcome = answer(&mut engine, i + 1, tokens, 1)?;
+        let cpu = cpu_seconds().zip(cpu).map(|(b, a)| b - a);
+        prefills.push(json!({
+            "tokens": tokens,
+            "tok_per_s": tokens as f64 / outcome.stats.prefill_seconds,
+            "tok_per_cpu_s": cpu.map(|s| tokens as f64 / s),
+        }));
+    }
+    answer(&mut engine, prefill.len() + 1, context, 1)?;
+    let cpu = cpu_seconds();
+    // The prompt but its last token is in the state already: nearly all of this is decoding.
+    let outcome = answer(&mut engine, prefill.len() + 1, context, decode + 1)?;
+    let cpu = cpu_seconds().zip(cpu).map(|(b, a)| b - a);
+    let n = f64::from(outcome.stats.decode_tokens);
+    let run = outcome.stats.run;
+    let per_token = |total: u64| total as f64 / n;
+    Ok(json!({
+        "backend": engine.info().backend,
+        "adapter": engine.info().adapter,
+        "load_s": load_s,
+        "peak_rss_bytes": peak_rss_bytes(),
+        "memory_bytes": engine.info().memory_bytes,
+        "prefill": prefills,
+        "decode": {
+            "tokens": outcome.stats.decode_tokens,
+            "context": context,
+            "tok_per_s": n / outcome.stats.decode_seconds,
+            "tok_per_cpu_s": cpu.map(|s| n / s),
+        },
+        "per_token": {
+            "bytes_read": per_token(run.weight_bytes_read),
+            "dispatches": per_token(run.dispatches),
+            "submits": per_token(run.submits),
+            "bind_groups_created": per_token(run.bind_groups_created),
+            "buffers_created": per_token(run.buffers_created),
+            "bytes_written": per_token(run.bytes_written),
+            "bytes_read_back": per_token(run.bytes_read_back),
+        },
+    }))
+}
+
+/// Answers a prompt of `n` tokens that shares no beginning with those of other `salt`s.
+fn answer(engine: &mut Engine, salt: usize, n: usize, max_tokens: usize) -> Result<Outcome> {
+    let n_vocab = engine.info().n_vocab as usize;
+    let ids = (0..n).map(|i| ((i * 7919 + salt * 104_729 + 17) % n_vocab.min(100_000)) as u32).collect();
+    let options = GenerateOptions {
+        max_tokens: Some(max_tokens as u32),
+        temperature: Some(0.0),
+        ignore_eos: true,
+        ..GenerateOptions::default()
+    };
+    pollster::block_on(engine.generate(&Prompt::Ids(ids), &options, &mut |_| ControlFlow::Continue(())))
+}
+
+/// User and system time of this process, where the system tells (Linux, in ticks of 1/100 s).
+fn cpu_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name in parentheses may hold spaces; the times are the 12th and 13th field behind it.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let user: f64 = fields.next()?.parse().ok()?;
+    let system: f64 = fields.next()?.parse().ok()?;
+    Some((user + system) / 100.0)
+}
+
+fn peak_rss_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
+}
