@@ -55,9 +55,20 @@ pub(super) fn attention(
     let kv_width = c.n_kv_heads * c.head_dim;
 
     let x = norm(b, c, residual, &format!("{blk}.attn_norm"), c.hidden_size, format!("{blk}.attn_norm"))?;
-    let mut q = project(b, x, &format!("{blk}.attn_q"), q_width, style.qkv_bias, format!("{blk}.q"))?;
-    let mut k = project(b, x, &format!("{blk}.attn_k"), kv_width, style.qkv_bias, format!("{blk}.k"))?;
-    let v = project(b, x, &format!("{blk}.attn_v"), kv_width, style.qkv_bias, format!("{blk}.v"))?;
+    let bias = style.qkv_bias;
+    let (mut q, mut k, v) = if b.tensors().get(&format!("{blk}.attn_qkv.weight")).is_some() {
+        // One tensor with the rows of all three.
+        let all =
+            project(b, x, &format!("{blk}.attn_qkv"), q_width + 2 * kv_width, bias, format!("{blk}.qkv"))?;
+        let part = |offset, width| Slice { buffer: all.buffer, offset, width };
+        (part(0, q_width), part(q_width, kv_width), part(q_width + kv_width, kv_width))
+    } else {
+        (
+            project(b, x, &format!("{blk}.attn_q"), q_width, bias, format!("{blk}.q"))?,
+            project(b, x, &format!("{blk}.attn_k"), kv_width, bias, format!("{blk}.k"))?,
+            project(b, x, &format!("{blk}.attn_v"), kv_width, bias, format!("{blk}.v"))?,
+        )
+    };
     if style.qk_norm {
         q = norm(b, c, q, &format!("{blk}.attn_q_norm"), c.head_dim, format!("{blk}.q_norm"))?;
         k = norm(b, c, k, &format!("{blk}.attn_k_norm"), c.head_dim, format!("{blk}.k_norm"))?;

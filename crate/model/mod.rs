@@ -47,3 +47,6 @@ impl Model {
         Ok(Self { config, plan })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! Configurations and plans from metadata and tensor lists alone.
+
+use std::collections::HashSet;
+
+use super::*;
+use crate::gguf::{TensorInfo, Value};
+use crate::plan::{Layout, Op};
+use crate::quant::GgmlType;
+
+const HIDDEN: u64 = 64;
+const VOCAB: u64 = 100;
+
+fn metadata(architecture: &str, extra: &[(&str, Value)]) -> Metadata {
+    let mut m = Metadata::default();
+    m.values.insert("general.architecture".into(), Value::String(architecture.into()));
+    let mut set = |key: &str, value: Value| m.values.insert(format!("{architecture}.{key}"), value);
+    for (key, n) in [
+        ("block_count", 2),
+        ("embedding_length", HIDDEN),
+        ("feed_forward_length", 96),
+        ("attention.head_count", 4),
+        ("attention.head_count_kv", 2),
+        ("attention.key_length", 32),
+        ("context_length", 512),
+    ] {
+        set(key, Value::U64(n));
+    }
+    set("rope.freq_base", Value::F64(1e6));
+    for (key, value) in extra {
+        set(key, value.clone());
+    }
+    m
+}
+
+/// Tensors of a two-layer `qwen3` with heads of 32.
+fn tensors() -> Vec<TensorInfo> {
+    let t = |name: String, dims: &[u64]| TensorInfo {
+        name,
+        dims: dims.to_vec(),
+        ty: GgmlType::F32,
+        offset: 0,
+        bytes: 4 * dims.iter().product::<u64>(),
+    };
+    let mut all =
+        vec![t("token_embd.weight".into(), &[HIDDEN, VOCAB]), t("output_norm.weight".into(), &[HIDDEN])];
+    for blk in ["blk.0", "blk.1"] {
+        for (name, dims) in [
+            ("attn_norm", &[HIDDEN][..]),
+            ("attn_q", &[HIDDEN, 128]),
+            ("attn_k", &[HIDDEN, 64]),
+            ("attn_v", &[HIDDEN, 64]),
+            ("attn_q_norm", &[32]),
+            ("attn_k_norm", &[32]),
+            ("attn_output", &[128, HIDDEN]),
+            ("ffn_norm", &[HIDDEN]),
+            ("ffn_gate", &[HIDDEN, 96]),
+            ("ffn_up", &[HIDDEN, 96]),
+            ("ffn_down", &[96, HIDDEN]),
+        ] {
+            all.push(t(format!("{blk}.{name}.weight"), dims));
+        }
+    }
+    all
+}
+
+fn error(metadata: &Metadata, tensors: Vec<TensorInfo>) -> (Code, String) {
+    let e = Model::new(metadata, &TensorIndex::new(tensors)).unwrap_err();
+    (e.code(), e.message())
+}
+
+#[test]
+fn a_plan_reads_every_tensor_and_ties_the_head() {
+    let model = Model::new(&metadata("qwen3", &[]), &TensorIndex::new(tensors())).unwrap();
+    assert_eq!(model.plan.weights.len(), tensors().len());
+    assert_eq!(model.plan.n_vocab, VOCAB as u32);
+    let Some(Op::MatMul { weight, .. }) = model.plan.ops.last() else { panic!("the head comes last") };
+    assert_eq!(model.plan.weight(*weight).name, "token_embd.weight");
+}
+
+#[test]
+fn an_untied_head_is_used_where_the_file_has_one() {
+    let mut list = tensors();
+    list.push(TensorInfo { name: "output.weight".into(), ..list[0].clone() });
+    let model = Model::new(&metadata("qwen3", &[]), &TensorIndex::new(list)).unwrap();
+    let Some(Op::MatMul { weight, .. }) = model.plan.ops.last() else { panic!("the head comes last") };
+    assert_eq!(model.plan.weight(*weight).name, "output.weight");
+}
+
+#[test]
+fn one_tensor_may_hold_query_key_and_value() {
+    let mut list = tensors();
+    list.retain(|t| {
+        !["blk.0.attn_q.weight", "blk.0.attn_k.weight", "blk.0.attn_v.weight"].contains(&t.name.as_str())
+    });
+    list.push(TensorInfo {
+        name: "blk.0.attn_qkv.weight".into(),
+        dims: vec![HIDDEN, 256],
+        ..list[0].clone()
+    });
+    let model = Model::new(&metadata("qwen3", &[]), &TensorIndex::new(list)).unwrap();
+    let Some(Op::StoreKv { v, .. }) = model.plan.ops.iter().find(|o| matches!(o, Op::StoreKv { .. })) else {
+        panic!("no state is written")
+    };
+    assert_eq!((v.offset, v.width, model.plan.buffer(v.buffer).width), (192, 64, 256));
+}
+
+#[test]
+fn errors_name_what_is_wrong() {
+    let (code, message) = error(&metadata("llama", &[]), tensors());
+    assert_eq!(code, Code::UnsupportedArchitecture);
+    assert!(message.contains("llama") && message.contains("qwen3"), "{message}");
+
+    let mut missing = tensors();
+    missing.retain(|t| t.name != "blk.1.ffn_up.weight");
+    let (code, message) = error(&metadata("qwen3", &[]), missing);
+    assert_eq!(code, Code::InvalidModel);
+    assert!(message.contains("blk.1.ffn_up.weight"), "{message}");
+
+    let mut wrong = tensors();
+    wrong.iter_mut().find(|t| t.name == "blk.0.attn_k.weight").unwrap().dims = vec![HIDDEN, 65];
+    let (code, message) = error(&metadata("qwen3", &[]), wrong);
+    assert_eq!(code, Code::InvalidModel);
+    assert!(message.contains("blk.0.attn_k.weight") && message.contains("65"), "{message}");
+
+    for (key, value) in [
+        ("attention.head_count_kv", Value::U64(3)),
+        ("attention.key_length", Value::U64(1 << 40)),
+        ("attention.head_count", Value::U64(0)),
+        ("block_count", Value::U64(1 << 31)),
+        ("rope.freq_base", Value::F64(f64::NAN)),
+        ("context_length", Value::U64(0)),
+    ] {
+        let (_, message) = error(&metadata("qwen3", &[(key, value)]), tensors());
+        assert!(message.contains(key), "{key}: {message}");
+    }
+}
+
+#[test]
+fn yarn_interpolates_slow_dimensions_only() {
+    let extra = [
+        ("rope.scaling.type", Value::String("yarn".into())),
+        ("rope.scaling.factor", Value::F64(4.0)),
+        ("rope.scaling.original_context_length", Value::U64(32768)),
+    ];
+    let plain = Config::new(&metadata("qwen3", &[]), "qwen3").unwrap().rope();
+    let yarn = Config::new(&metadata("qwen3", &extra), "qwen3").unwrap().rope();
+    assert_eq!(plain.freqs[0], 1.0);
+    assert_eq!(yarn.freqs[0], plain.freqs[0]);
+    let last = plain.freqs.len() - 1;
+    assert!((yarn.freqs[last] - plain.freqs[last] / 4.0).abs() < 1e-15);
+    assert!((f64::from(yarn.scale) - (0.1 * 4f64.ln() + 1.0)).abs() < 1e-6);
+}
+
+/// Runs a plan over owners instead of numbers: whoever reads a buffer has to find what was last written to it.
+#[test]
+fn shared_memory_never_holds_two_living_buffers() {
+    let plan = Model::new(&metadata("qwen3", &[]), &TensorIndex::new(tensors())).unwrap().plan;
+    let layout = Layout::shared(&plan);
+    let mut owner = vec![None; layout.slots.len()];
+    let mut written = HashSet::new();
+    for op in &plan.ops {
+        for id in op.reads() {
+            assert_eq!(owner[layout.slot(id)], Some(id), "{op:?} reads {}", plan.buffer(id).name);
+        }
+        if let Some(id) = op.writes() {
+            let slot = layout.slot(id);
+            for input in op.reads().into_iter().filter(|&i| i != id) {
+                assert_ne!(layout.slot(input), slot, "{op:?} writes over its input");
+            }
+            assert!(layout.slots[slot].width >= plan.buffer(id).width);
+            assert_eq!(layout.slots[slot].rows, plan.buffer(id).rows);
+            owner[slot] = Some(id);
+            written.insert(id);
+        }
+    }
+    assert_eq!(owner[layout.slot(plan.logits)], Some(plan.logits));
+    assert_eq!(written.len(), plan.buffers.len());
+    assert!(layout.slots.len() < plan.buffers.len() / 2);
+}
