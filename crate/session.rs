@@ -10,7 +10,7 @@ use crate::engine::{Event, Finish, GenerateOptions, GenerateStats, Outcome, Paus
 use crate::error::Result;
 use crate::plan::state::{PagePool, PageTable};
 use crate::plan::{Batch, Row};
-use crate::sampler::{Sampler, SamplingParams};
+use crate::sampler::{Params, Sampler};
 use crate::tokenizer::{StreamDecoder, Tokenizer};
 
 /// Conversations kept beside each other, as far as the pages reach.
@@ -39,9 +39,10 @@ pub struct Session {
 pub struct Generation<'a> {
     pub prompt: &'a [u32],
     pub options: &'a GenerateOptions,
-    pub sampling: SamplingParams,
+    pub sampling: Params,
     pub tokenizer: &'a Tokenizer,
     pub context_length: usize,
+    pub n_vocab: usize,
     pub pause: Option<&'a Pause>,
 }
 
@@ -222,7 +223,7 @@ impl Session {
                 return Ok(outcome);
             }
         }
-        let mut answer = Answer::new(g);
+        let mut answer = Answer::new(g)?;
         backend.read_logits(&mut self.logits).await?;
         outcome.stats.prefill_seconds = start.elapsed().as_secs_f64();
         outcome.stats.prefill_tokens = total;
@@ -233,7 +234,7 @@ impl Session {
         let limit = g.options.max_tokens.map_or(room, |n| (n as usize).min(room));
         outcome.finish = Finish::Length;
         while outcome.ids.len() < limit {
-            let id = match answer.next(&mut self.logits, &mut outcome, on_event)? {
+            let id = match answer.next(&self.logits, &mut outcome, on_event)? {
                 ControlFlow::Continue(id) => id,
                 ControlFlow::Break(finish) => {
                     outcome.finish = finish;
@@ -270,47 +271,53 @@ struct Answer<'a> {
     options: &'a GenerateOptions,
     tokenizer: &'a Tokenizer,
     sampler: Sampler,
-    decoder: StreamDecoder<'a>,
+    decoder: StreamDecoder,
     stop: StopMatcher,
 }
 
 impl<'a> Answer<'a> {
-    fn new(g: &Generation<'a>) -> Self {
-        Self {
+    fn new(g: &Generation<'a>) -> Result<Self> {
+        let mut sampler = Sampler::new(g.sampling.clone(), g.n_vocab)?;
+        sampler.observe_prompt(g.prompt);
+        Ok(Self {
             options: g.options,
             tokenizer: g.tokenizer,
-            sampler: Sampler::new(g.sampling.clone(), g.prompt),
-            decoder: g.tokenizer.stream(true),
-            stop: StopMatcher::new(&g.options.stop),
-        }
+            sampler,
+            decoder: StreamDecoder::new(true),
+            stop: StopMatcher::new(g.options.stop.iter().cloned()),
+        })
     }
 
     /// The next token, reported; a break where it ends the answer.
     fn next(
         &mut self,
-        logits: &mut [f32],
+        logits: &[f32],
         outcome: &mut Outcome,
         on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
     ) -> Result<ControlFlow<Finish, u32>> {
-        let sampled = self.sampler.sample(logits, self.options.logprobs)?;
-        let id = sampled.id;
+        let id = self.sampler.sample(logits)?;
         if !self.options.ignore_eos && self.tokenizer.end_tokens().contains(&id) {
             return Ok(ControlFlow::Break(Finish::Stop));
         }
+        self.sampler.accept(id);
         outcome.ids.push(id);
-        let step = self.stop.push(&self.decoder.push(id));
-        outcome.text.push_str(&step.text);
-        let event = Event::Token { id, text: step.text, logprob: sampled.logprob };
+        let logprob = match self.options.logprobs {
+            Some(top) => Some(self.sampler.logprobs(logits, id, top as usize)?),
+            None => None,
+        };
+        let (text, stopped) = self.stop.push(&self.decoder.push(self.tokenizer, id));
+        outcome.text.push_str(&text);
+        let event = Event::Token { id, text, logprob };
         if on_event(event).is_break() {
             return Ok(ControlFlow::Break(Finish::Aborted));
         }
-        Ok(if step.stopped { ControlFlow::Break(Finish::Stop) } else { ControlFlow::Continue(id) })
+        Ok(if stopped { ControlFlow::Break(Finish::Stop) } else { ControlFlow::Continue(id) })
     }
 
     /// Emits what was held back.
     fn finish(mut self, outcome: &mut Outcome, on_event: &mut dyn FnMut(Event) -> ControlFlow<()>) {
         let rest = self.decoder.flush();
-        let mut text = self.stop.push(&rest).text;
+        let mut text = self.stop.push(&rest).0;
         text.push_str(&self.stop.flush());
         if !text.is_empty() {
             outcome.text.push_str(&text);

@@ -1,6 +1,6 @@
 //! From sources to an engine, in one pass: tensors go from the stream to the backend as they arrive.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -12,10 +12,11 @@ use crate::backend::webgpu::WebGpuBackend;
 use crate::backend::{Backend, RunLimits};
 use crate::chat::Template;
 use crate::error::{Code, Error, Result, ResultExt};
-use crate::gguf::{self, Header, Parsed, TensorInfo};
-use crate::model::{Model, TensorIndex};
+use crate::gguf::{self, Header, ModelFiles, Parsed, TensorInfo};
+use crate::model::Model;
 use crate::plan::state::PAGE_TOKENS;
 use crate::plan::{Plan, WeightId};
+use crate::quant::GgmlType;
 use crate::sampler;
 use crate::session::Session;
 use crate::source::Source;
@@ -32,8 +33,6 @@ const MAX_ROWS: usize = 128;
 const MAX_OUTPUTS: usize = crate::session::MAX_LOGIT_ROWS;
 /// Sequences of a run.
 const MAX_SEQUENCES: usize = 4;
-/// A split model has this many parts at most.
-const MAX_PARTS: u64 = 256;
 /// Bytes uploaded before the backend is asked to catch up.
 const FLUSH_BYTES: usize = 32 << 20;
 
@@ -83,7 +82,7 @@ impl Engine {
         let plan = Arc::new(model.plan);
         let (mut backend, why) = prepare(&options, &plan, limits).await?;
         progress.enter(Phase::Weights)?;
-        stream_weights(&mut parts, &plan, backend.as_mut(), &mut progress, &options).await?;
+        stream_weights(&mut parts, tensors, &plan, backend.as_mut(), &mut progress, &options).await?;
         progress.enter(Phase::Prepare)?;
         backend.finish_upload().await?;
 
@@ -91,8 +90,8 @@ impl Engine {
         let info = EngineInfo {
             architecture: model.config.architecture,
             name: model.config.name,
-            quantization: index.main_type().map_or("", |t| t.name()).to_owned(),
-            parameters: index.parameters(),
+            quantization,
+            parameters,
             context_length,
             trained_context_length: trained,
             n_vocab: plan.n_vocab,
@@ -148,30 +147,38 @@ impl Tracker<'_> {
 /// One file of a model, read as far as its header.
 struct Part {
     source: Box<dyn Source>,
-    header: Header,
-    /// Bytes read beyond the header's start; the tail of it belongs to the tensors.
+    /// What was read: the header and the first bytes behind it.
     read: Vec<u8>,
 }
 
-/// Opens every part and reads their headers: the plan needs all of them before the first weight.
-async fn open_parts(open: &mut OpenPart<'_>, progress: &mut Tracker<'_>) -> Result<Vec<Part>> {
-    let first = open_part(open, 0, progress).await?;
-    let n_parts = first.header.metadata.u64("split.count")?.unwrap_or(1).max(1);
-    if n_parts > MAX_PARTS {
-        return Err(Error::new(
-            Code::InvalidGguf,
-            format!("split.count is {n_parts}; at most {MAX_PARTS} can be"),
-        ));
+/// The type that holds the most bytes.
+fn main_type(files: &ModelFiles) -> Option<GgmlType> {
+    let mut bytes: BTreeMap<GgmlType, u64> = BTreeMap::new();
+    for t in files.tensors() {
+        *bytes.entry(t.info.ty).or_default() += t.info.bytes;
     }
-    let mut parts = vec![first];
-    for n in 1..n_parts as usize {
-        parts.push(open_part(open, n, progress).await?);
-    }
-    gguf::check_split(&parts.iter().map(|p| &p.header).collect::<Vec<_>>())?;
-    Ok(parts)
+    bytes.into_iter().max_by_key(|&(_, n)| n).map(|(ty, _)| ty)
 }
 
-async fn open_part(open: &mut OpenPart<'_>, n: usize, progress: &mut Tracker<'_>) -> Result<Part> {
+fn tensors_by_part(files: ModelFiles) -> Vec<Vec<TensorInfo>> {
+    files.parts().iter().map(|header| header.tensors.clone()).collect()
+}
+
+/// Opens every part and reads their headers: the plan needs all of them before the first weight.
+async fn open_parts(open: &mut OpenPart<'_>, progress: &mut Tracker<'_>) -> Result<(ModelFiles, Vec<Part>)> {
+    let (header, part) = open_part(open, 0, progress).await?;
+    let name = part.source.name().to_owned();
+    let mut files = ModelFiles::new(header).context(|| name)?;
+    let mut parts = vec![part];
+    while !files.is_complete() {
+        let (header, part) = open_part(open, parts.len(), progress).await?;
+        files.add(header).context(|| part.source.name().to_owned())?;
+        parts.push(part);
+    }
+    Ok((files, parts))
+}
+
+async fn open_part(open: &mut OpenPart<'_>, n: usize, progress: &mut Tracker<'_>) -> Result<(Header, Part)> {
     let mut source = open(n).await?;
     let name = source.name().to_owned();
     let len = source.len();
@@ -209,7 +216,7 @@ async fn open_part(open: &mut OpenPart<'_>, n: usize, progress: &mut Tracker<'_>
             needed = needed.min(len);
         }
     };
-    Ok(Part { source, header, read })
+    Ok((header, Part { source, read }))
 }
 
 /// The backend to use, prepared, and why it was chosen.
@@ -256,6 +263,7 @@ async fn prepare_webgpu(
 /// Sends every tensor of the plan to the backend, in file order.
 async fn stream_weights(
     parts: &mut [Part],
+    tensors: Vec<Vec<TensorInfo>>,
     plan: &Plan,
     backend: &mut dyn Backend,
     progress: &mut Tracker<'_>,
@@ -263,9 +271,9 @@ async fn stream_weights(
 ) -> Result<()> {
     let weights: HashMap<&str, WeightId> =
         plan.weights.iter().enumerate().map(|(i, w)| (w.name.as_str(), WeightId(i as u32))).collect();
-    for part in parts {
+    for (part, tensors) in parts.iter_mut().zip(tensors) {
         let name = part.source.name().to_owned();
-        let mut uploader = Uploader::new(&mut part.header, &weights, plan);
+        let mut uploader = Uploader::new(tensors, &weights, plan);
         uploader.push(&std::mem::take(&mut part.read), backend).context(|| name.clone())?;
         let mut unflushed = 0;
         while !uploader.is_done() {
@@ -313,10 +321,9 @@ struct Uploader<'a> {
 }
 
 impl<'a> Uploader<'a> {
-    fn new(header: &mut Header, weights: &'a HashMap<&'a str, WeightId>, plan: &'a Plan) -> Self {
-        let mut tensors = std::mem::take(&mut header.tensors);
+    /// `tensors` of one file, in the order of their data.
+    fn new(mut tensors: Vec<TensorInfo>, weights: &'a HashMap<&'a str, WeightId>, plan: &'a Plan) -> Self {
         tensors.retain(|t| weights.contains_key(t.name.as_str()));
-        tensors.sort_by_key(|t| t.offset);
         Self { tensors, next: 0, weights, plan, position: 0, rows_done: 0, partial: Vec::new() }
     }
 

@@ -14,7 +14,7 @@ pub use load::OpenPart;
 use crate::backend::{Backend, BackendInfo};
 use crate::chat::Template;
 use crate::error::{Code, Error, Result};
-use crate::sampler::{self, SamplingParams};
+use crate::sampler::Params;
 use crate::session::{Generation, Session};
 use crate::tokenizer::{Segment, Special, Tokenizer};
 
@@ -26,7 +26,7 @@ pub struct Engine {
     backend: Box<dyn Backend>,
     session: Session,
     /// Recommended sampling, without and with thinking.
-    recommended: [SamplingParams; 2],
+    recommended: [Params; 2],
     pause: Option<Pause>,
 }
 
@@ -67,6 +67,7 @@ impl Engine {
             sampling,
             tokenizer: &self.tokenizer,
             context_length: self.info.context_length as usize,
+            n_vocab: self.info.n_vocab as usize,
             pause: self.pause.as_ref(),
         };
         self.session.generate(self.backend.as_mut(), generation, on_event).await
@@ -83,7 +84,7 @@ impl Engine {
     /// `invalid-argument` naming an id that the vocabulary lacks.
     pub fn detokenize(&self, ids: &[u32]) -> Result<String> {
         self.check_ids(ids)?;
-        self.tokenizer.decode(ids, false)
+        Ok(self.tokenizer.decode(ids, false))
     }
 
     /// Tokens that a conversation takes as a prompt.
@@ -167,7 +168,7 @@ impl Engine {
         }
     }
 
-    fn sampling(&self, prompt: &Prompt, options: &GenerateOptions) -> Result<SamplingParams> {
+    fn sampling(&self, prompt: &Prompt, options: &GenerateOptions) -> Result<Params> {
         let thinking = match prompt {
             Prompt::Chat(request) => self.template.thinks(request),
             _ => false,
@@ -184,9 +185,10 @@ impl Engine {
         p.logit_bias.clone_from(&options.logit_bias);
         p.seed = match options.seed {
             Some(seed) => seed,
-            None => sampler::random_seed()?,
+            None => getrandom::u64().map_err(|e| {
+                Error::internal("the host gives no random seed; give one").with_cause(e.to_string())
+            })?,
         };
-        p.validate(self.info.n_vocab)?;
         Ok(p)
     }
 }

@@ -25,7 +25,7 @@ fn project(
 ) -> Result<Slice> {
     let weight = b.matrix(&format!("{tensor}.weight"), width, x.width)?;
     let bias_name = format!("{tensor}.bias");
-    let bias = match bias && b.tensors().get(&bias_name).is_some() {
+    let bias = match bias && b.has(&bias_name) {
         true => Some(b.vector(&bias_name, width)?),
         false => None,
     };
@@ -56,7 +56,7 @@ pub(super) fn attention(
 
     let x = norm(b, c, residual, &format!("{blk}.attn_norm"), c.hidden_size, format!("{blk}.attn_norm"))?;
     let bias = style.qkv_bias;
-    let (mut q, mut k, v) = if b.tensors().get(&format!("{blk}.attn_qkv.weight")).is_some() {
+    let (mut q, mut k, v) = if b.has(&format!("{blk}.attn_qkv.weight")) {
         // One tensor with the rows of all three.
         let all =
             project(b, x, &format!("{blk}.attn_qkv"), q_width + 2 * kv_width, bias, format!("{blk}.qkv"))?;
@@ -109,7 +109,7 @@ pub(super) fn head(b: &mut Builder<'_>, c: &Config, residual: Slice, n_vocab: u3
     let x = b.buffer("final_norm", c.hidden_size, RowSet::Output);
     b.push(Op::RmsNorm { x: selected, weight, eps: c.rms_norm_eps, out: x });
     // Tied embeddings: files leave the head out.
-    let name = if b.tensors().get("output.weight").is_some() { "output.weight" } else { "token_embd.weight" };
+    let name = if b.has("output.weight") { "output.weight" } else { "token_embd.weight" };
     let weight = b.matrix(name, n_vocab, c.hidden_size)?;
     let logits = b.buffer("logits", n_vocab, RowSet::Output);
     b.push(Op::MatMul { x, weight, bias: None, out: logits, accumulate: false });

@@ -3,61 +3,31 @@
 use std::collections::HashMap;
 
 use crate::error::{Code, Error, Result};
-use crate::gguf::TensorInfo;
+use crate::gguf::{ModelFiles, TensorInfo};
 use crate::plan::{
     Buffer, BufferId, LayerState, Op, Plan, Rope, RowSet, Slice, Weight, WeightId, WeightKind,
 };
 
-/// A model's tensors by name, over all parts of its file.
-#[derive(Debug, Default)]
-pub struct TensorIndex {
-    tensors: HashMap<String, TensorInfo>,
-}
-
-impl TensorIndex {
-    pub fn new(tensors: impl IntoIterator<Item = TensorInfo>) -> Self {
-        Self { tensors: tensors.into_iter().map(|t| (t.name.clone(), t)).collect() }
-    }
-
-    pub fn get(&self, name: &str) -> Option<&TensorInfo> {
-        self.tensors.get(name)
-    }
-
-    /// # Errors
-    /// `invalid-model` naming the tensor.
-    pub fn require(&self, name: &str) -> Result<&TensorInfo> {
-        self.get(name).ok_or_else(|| {
-            Error::new(
-                Code::InvalidModel,
-                format!("tensor {name} is missing: the file is incomplete or of another model"),
-            )
-        })
-    }
-
-    /// Elements of all tensors.
-    pub fn parameters(&self) -> u64 {
-        self.tensors.values().map(|t| t.dims.iter().product::<u64>()).sum()
-    }
-
-    /// The type that holds the most bytes.
-    pub fn main_type(&self) -> Option<crate::quant::GgmlType> {
-        let mut bytes: HashMap<_, u64> = HashMap::new();
-        for t in self.tensors.values() {
-            *bytes.entry(t.ty).or_default() += t.bytes;
-        }
-        bytes.into_iter().max_by_key(|&(ty, n)| (n, ty)).map(|(ty, _)| ty)
-    }
+/// # Errors
+/// `invalid-model` naming the tensor.
+pub(super) fn require<'a>(files: &'a ModelFiles, name: &str) -> Result<&'a TensorInfo> {
+    files.tensor(name).map(|t| t.info).ok_or_else(|| {
+        Error::new(
+            Code::InvalidModel,
+            format!("tensor {name} is missing: the file is incomplete or of another model"),
+        )
+    })
 }
 
 /// A plan under construction.
 pub(super) struct Builder<'a> {
-    tensors: &'a TensorIndex,
+    files: &'a ModelFiles,
     by_name: HashMap<String, WeightId>,
     plan: Plan,
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(tensors: &'a TensorIndex, rope: Rope) -> Self {
+    pub(super) fn new(files: &'a ModelFiles, rope: Rope) -> Self {
         let plan = Plan {
             buffers: Vec::new(),
             weights: Vec::new(),
@@ -67,11 +37,11 @@ impl<'a> Builder<'a> {
             logits: BufferId(0),
             n_vocab: 0,
         };
-        Self { tensors, by_name: HashMap::new(), plan }
+        Self { files, by_name: HashMap::new(), plan }
     }
 
-    pub(super) fn tensors(&self) -> &'a TensorIndex {
-        self.tensors
+    pub(super) fn has(&self, tensor: &str) -> bool {
+        self.files.tensor(tensor).is_some()
     }
 
     pub(super) fn buffer(&mut self, name: impl Into<String>, width: u32, rows: RowSet) -> Slice {
@@ -99,7 +69,7 @@ impl<'a> Builder<'a> {
     }
 
     fn weight(&mut self, name: &str, kind: WeightKind, rows: u32, cols: u32) -> Result<WeightId> {
-        let info = self.tensors.require(name)?;
+        let info = require(self.files, name)?;
         let (expected, shape): (Vec<u64>, String) = match kind {
             WeightKind::Matrix => (vec![cols.into(), rows.into()], format!("[{cols}, {rows}]")),
             WeightKind::Vector => (vec![cols.into()], format!("[{cols}]")),

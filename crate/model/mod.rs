@@ -5,19 +5,18 @@ mod builder;
 mod config;
 mod dense;
 
-pub use builder::TensorIndex;
 pub use config::{Config, RopeScaling};
 
 use crate::error::{Code, Error, Result};
-use crate::gguf::Metadata;
+use crate::gguf::ModelFiles;
 use crate::plan::Plan;
 
-type Build = fn(&Config, &TensorIndex) -> Result<Plan>;
+type Build = fn(&Config, &ModelFiles) -> Result<Plan>;
 
 /// `general.architecture` → builder.
 const ARCHITECTURES: &[(&str, Build)] = &[
-    ("qwen2", |config, tensors| dense::plan(config, tensors, dense::QWEN2)),
-    ("qwen3", |config, tensors| dense::plan(config, tensors, dense::QWEN3)),
+    ("qwen2", |config, files| dense::plan(config, files, dense::QWEN2)),
+    ("qwen3", |config, files| dense::plan(config, files, dense::QWEN3)),
 ];
 
 /// A model: its configuration and its plan.
@@ -30,7 +29,8 @@ pub struct Model {
 impl Model {
     /// # Errors
     /// `unsupported-architecture`, or `invalid-model` naming the key or tensor that is missing or has a wrong shape.
-    pub fn new(metadata: &Metadata, tensors: &TensorIndex) -> Result<Self> {
+    pub fn new(files: &ModelFiles) -> Result<Self> {
+        let metadata = files.metadata();
         let architecture = metadata.require_str("general.architecture")?;
         let Some((_, build)) = ARCHITECTURES.iter().find(|(name, _)| *name == architecture) else {
             let known: Vec<_> = ARCHITECTURES.iter().map(|(name, _)| *name).collect();
@@ -43,7 +43,7 @@ impl Model {
             ));
         };
         let config = Config::new(metadata, architecture)?;
-        let plan = build(&config, tensors)?;
+        let plan = build(&config, files)?;
         Ok(Self { config, plan })
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::*;
-use crate::gguf::{TensorInfo, Value};
+use crate::gguf::{Header, Metadata, ModelFiles, TensorInfo, Value};
 use crate::plan::{Layout, Op};
 use crate::quant::GgmlType;
 
@@ -11,11 +11,11 @@ const HIDDEN: u64 = 64;
 const VOCAB: u64 = 100;
 
 fn metadata(architecture: &str, extra: &[(&str, Value)]) -> Metadata {
-    let mut m = Metadata::default();
-    m.values.insert("general.architecture".into(), Value::String(architecture.into()));
-    let mut set = |key: &str, value: Value| m.values.insert(format!("{architecture}.{key}"), value);
+    let mut m = Metadata::new();
+    m.insert("general.architecture", architecture);
+    let mut set = |key: &str, value: Value| m.insert(format!("{architecture}.{key}"), value);
     for (key, n) in [
-        ("block_count", 2),
+        ("block_count", 2u64),
         ("embedding_length", HIDDEN),
         ("feed_forward_length", 96),
         ("attention.head_count", 4),
@@ -23,9 +23,9 @@ fn metadata(architecture: &str, extra: &[(&str, Value)]) -> Metadata {
         ("attention.key_length", 32),
         ("context_length", 512),
     ] {
-        set(key, Value::U64(n));
+        set(key, Value::from(n));
     }
-    set("rope.freq_base", Value::F64(1e6));
+    set("rope.freq_base", Value::from(1e6f32));
     for (key, value) in extra {
         set(key, value.clone());
     }
@@ -63,14 +63,19 @@ fn tensors() -> Vec<TensorInfo> {
     all
 }
 
+fn model(metadata: &Metadata, tensors: Vec<TensorInfo>) -> Result<Model> {
+    let header = Header { version: 3, metadata: metadata.clone(), tensors, data_offset: 0 };
+    Model::new(&ModelFiles::new(header)?)
+}
+
 fn error(metadata: &Metadata, tensors: Vec<TensorInfo>) -> (Code, String) {
-    let e = Model::new(metadata, &TensorIndex::new(tensors)).unwrap_err();
+    let e = model(metadata, tensors).unwrap_err();
     (e.code(), e.message())
 }
 
 #[test]
 fn a_plan_reads_every_tensor_and_ties_the_head() {
-    let model = Model::new(&metadata("qwen3", &[]), &TensorIndex::new(tensors())).unwrap();
+    let model = model(&metadata("qwen3", &[]), tensors()).unwrap();
     assert_eq!(model.plan.weights.len(), tensors().len());
     assert_eq!(model.plan.n_vocab, VOCAB as u32);
     let Some(Op::MatMul { weight, .. }) = model.plan.ops.last() else { panic!("the head comes last") };
@@ -81,7 +86,7 @@ fn a_plan_reads_every_tensor_and_ties_the_head() {
 fn an_untied_head_is_used_where_the_file_has_one() {
     let mut list = tensors();
     list.push(TensorInfo { name: "output.weight".into(), ..list[0].clone() });
-    let model = Model::new(&metadata("qwen3", &[]), &TensorIndex::new(list)).unwrap();
+    let model = model(&metadata("qwen3", &[]), list).unwrap();
     let Some(Op::MatMul { weight, .. }) = model.plan.ops.last() else { panic!("the head comes last") };
     assert_eq!(model.plan.weight(*weight).name, "output.weight");
 }
@@ -97,7 +102,7 @@ fn one_tensor_may_hold_query_key_and_value() {
         dims: vec![HIDDEN, 256],
         ..list[0].clone()
     });
-    let model = Model::new(&metadata("qwen3", &[]), &TensorIndex::new(list)).unwrap();
+    let model = model(&metadata("qwen3", &[]), list).unwrap();
     let Some(Op::StoreKv { v, .. }) = model.plan.ops.iter().find(|o| matches!(o, Op::StoreKv { .. })) else {
         panic!("no state is written")
     };
@@ -122,14 +127,15 @@ fn errors_name_what_is_wrong() {
     assert_eq!(code, Code::InvalidModel);
     assert!(message.contains("blk.0.attn_k.weight") && message.contains("65"), "{message}");
 
-    for (key, value) in [
-        ("attention.head_count_kv", Value::U64(3)),
-        ("attention.key_length", Value::U64(1 << 40)),
-        ("attention.head_count", Value::U64(0)),
-        ("block_count", Value::U64(1 << 31)),
-        ("rope.freq_base", Value::F64(f64::NAN)),
-        ("context_length", Value::U64(0)),
-    ] {
+    let wrong: [(&str, Value); 6] = [
+        ("attention.head_count_kv", 3u64.into()),
+        ("attention.key_length", (1u64 << 40).into()),
+        ("attention.head_count", 0u64.into()),
+        ("block_count", (1u64 << 31).into()),
+        ("rope.freq_base", f32::NAN.into()),
+        ("context_length", 0u64.into()),
+    ];
+    for (key, value) in wrong {
         let (_, message) = error(&metadata("qwen3", &[(key, value)]), tensors());
         assert!(message.contains(key), "{key}: {message}");
     }
@@ -137,10 +143,10 @@ fn errors_name_what_is_wrong() {
 
 #[test]
 fn yarn_interpolates_slow_dimensions_only() {
-    let extra = [
-        ("rope.scaling.type", Value::String("yarn".into())),
-        ("rope.scaling.factor", Value::F64(4.0)),
-        ("rope.scaling.original_context_length", Value::U64(32768)),
+    let extra: [(&str, Value); 3] = [
+        ("rope.scaling.type", "yarn".into()),
+        ("rope.scaling.factor", 4f32.into()),
+        ("rope.scaling.original_context_length", 32768u32.into()),
     ];
     let plain = Config::new(&metadata("qwen3", &[]), "qwen3").unwrap().rope();
     let yarn = Config::new(&metadata("qwen3", &extra), "qwen3").unwrap().rope();
@@ -154,7 +160,7 @@ fn yarn_interpolates_slow_dimensions_only() {
 /// Runs a plan over owners instead of numbers: whoever reads a buffer has to find what was last written to it.
 #[test]
 fn shared_memory_never_holds_two_living_buffers() {
-    let plan = Model::new(&metadata("qwen3", &[]), &TensorIndex::new(tensors())).unwrap().plan;
+    let plan = model(&metadata("qwen3", &[]), tensors()).unwrap().plan;
     let layout = Layout::shared(&plan);
     let mut owner = vec![None; layout.slots.len()];
     let mut written = HashSet::new();

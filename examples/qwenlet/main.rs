@@ -45,7 +45,7 @@ fn run(args: Args) -> Result<()> {
         "tokenize" => return tokenize(&args),
         "detokenize" => {
             let tokenizer = Tokenizer::from_metadata(&model::header(args.file()?)?.metadata)?;
-            json!({"text": tokenizer.decode(args.ids()?, false)?})
+            json!({"text": tokenizer.decode(args.ids()?, false)})
         }
         "render" => render(&args)?,
         "logits" => logits(&args)?,
@@ -60,7 +60,7 @@ fn run(args: Args) -> Result<()> {
 fn inspect(args: &Args) -> Result<Value> {
     let header = model::header(args.file()?)?;
     let metadata: serde_json::Map<String, Value> =
-        header.metadata.values.iter().map(|(key, value)| (key.clone(), model::show(value))).collect();
+        header.metadata.iter().map(|(key, value)| (key.to_owned(), model::show(value))).collect();
     let tensors: Vec<Value> = header
         .tensors
         .iter()

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use futures_util::future::FutureExt;
 use qwenlet::engine::{Engine, LoadOptions};
-use qwenlet::gguf::{self, Array, Header, Parsed, Value};
+use qwenlet::gguf::{self, Array, Header, Parsed, PartName, Scalar, Value};
 use qwenlet::source::{FileSource, Source};
 use qwenlet::{Code, Error, Result};
 
@@ -67,8 +67,8 @@ fn part_path(first: &Path, n: usize) -> Result<PathBuf> {
         return Ok(first.to_owned());
     }
     let name = first.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-    match gguf::split::sibling(name, n) {
-        Some(sibling) => Ok(first.with_file_name(sibling)),
+    match PartName::parse(name) {
+        Some(part) => Ok(first.with_file_name(part.sibling(n))),
         None => Err(Error::invalid_argument(format!(
             "{name} is the first part of a split model, but is not named …-00001-of-0000N.gguf"
         ))),
@@ -79,23 +79,17 @@ fn part_path(first: &Path, n: usize) -> Result<PathBuf> {
 pub(crate) fn show(value: &Value) -> serde_json::Value {
     use serde_json::json;
     const SHOWN: usize = 16;
+    let scalar = |s: Scalar| match (s, s.as_integer(), s.as_f64()) {
+        (Scalar::Bool(b), _, _) => json!(b),
+        // Whole numbers first: as floats, large ones would be rounded.
+        (_, Some(n), _) => u64::try_from(n).map_or_else(|_| json!(n as i64), |n| json!(n)),
+        (_, _, x) => json!(x),
+    };
     match value {
-        Value::U64(v) => json!(v),
-        Value::I64(v) => json!(v),
-        Value::F64(v) => json!(v),
-        Value::Bool(v) => json!(v),
-        Value::String(v) => json!(v),
-        Value::Array(array) => match array {
-            Array::U64(v) if v.len() <= SHOWN => json!(v),
-            Array::I64(v) if v.len() <= SHOWN => json!(v),
-            Array::F64(v) if v.len() <= SHOWN => json!(v),
-            Array::Bool(v) if v.len() <= SHOWN => json!(v),
-            Array::String(v) if v.len() <= SHOWN => json!(v.iter().collect::<Vec<_>>()),
-            Array::U64(v) => json!({"length": v.len()}),
-            Array::I64(v) => json!({"length": v.len()}),
-            Array::F64(v) => json!({"length": v.len()}),
-            Array::Bool(v) => json!({"length": v.len()}),
-            Array::String(v) => json!({"length": v.len()}),
-        },
+        Value::Scalar(s) => scalar(*s),
+        Value::String(s) => json!(s),
+        Value::Array(array) if array.len() > SHOWN => json!({"length": array.len()}),
+        Value::Array(Array::Scalars(a)) => a.iter().map(scalar).collect(),
+        Value::Array(Array::Strings(a)) => a.iter().collect(),
     }
 }
