@@ -50,16 +50,19 @@ impl Engine {
         on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Self> {
         let mut progress = Tracker { on_progress, phase: Phase::Header, bytes: 0, total: None };
-        let mut parts = open_parts(open, &mut progress).await?;
+        let (files, mut parts) = open_parts(open, &mut progress).await?;
 
-        let index = TensorIndex::new(parts.iter().flat_map(|p| p.header.tensors.iter().cloned()));
-        let metadata = std::mem::take(&mut parts[0].header.metadata);
-        let model = Model::new(&metadata, &index)?;
-        let tokenizer = Tokenizer::from_metadata(&metadata)?;
-        let template = Template::from_metadata(&metadata)?;
+        let metadata = files.metadata();
+        let model = Model::new(&files)?;
+        let tokenizer = Tokenizer::from_metadata(metadata)?;
+        let template = Template::from_metadata(metadata)?;
         let name = model.config.name.as_deref();
-        let recommended = [false, true]
-            .map(|thinking| sampler::recommended(&metadata, &model.config.architecture, name, thinking));
+        let recommend = |thinking| sampler::recommended(metadata, &model.config.architecture, name, thinking);
+        let recommended = [recommend(false)?, recommend(true)?];
+        let parameters = files.tensors().map(|t| t.info.n_elements()).sum();
+        let quantization = main_type(&files).map_or("", |t| t.name()).to_owned();
+        // The vocabulary is megabytes, and no longer needed.
+        let tensors = tensors_by_part(files);
 
         let trained = model.config.context_length;
         let context_length = match options.context_length {
