@@ -1,0 +1,333 @@
+//! Loading, conversations and answers on the CPU, end to end on a tiny random model.
+
+mod support;
+
+use std::ops::ControlFlow;
+
+use futures_util::future::FutureExt;
+use pollster::block_on;
+use qwenlet::engine::{
+    BackendChoice, ChatRequest, Engine, Event, Finish, GenerateOptions, LoadOptions, Outcome, Overflow,
+    Phase, Progress, Prompt,
+};
+use qwenlet::quant::GgmlType;
+use qwenlet::source::{MemorySource, Source};
+use qwenlet::{Code, Error, Result};
+use serde_json::json;
+use support::model::{Mix, Spec};
+
+const CHUNK: usize = 64 << 10;
+
+fn spec() -> Spec {
+    Spec::qwen3(Mix::All(GgmlType::Q8_0))
+}
+
+fn options(context_length: u32) -> LoadOptions {
+    LoadOptions {
+        backend: BackendChoice::Cpu,
+        context_length: Some(context_length),
+        ..LoadOptions::default()
+    }
+}
+
+fn load_with(
+    parts: Vec<Vec<u8>>,
+    chunk: usize,
+    options: LoadOptions,
+    on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Engine> {
+    let mut open = |n: usize| {
+        let part = parts.get(n).map(|bytes| {
+            Box::new(MemorySource::new(format!("part {n}"), bytes.clone()).with_chunk(chunk))
+                as Box<dyn Source>
+        });
+        async move { part.ok_or_else(|| Error::invalid_argument(format!("there is no part {n}"))) }
+            .boxed_local()
+    };
+    block_on(Engine::load(&mut open, options, on_progress))
+}
+
+fn load(context_length: u32) -> Engine {
+    load_with(spec().parts(1), CHUNK, options(context_length), &mut |_| ControlFlow::Continue(())).unwrap()
+}
+
+fn greedy(max_tokens: u32) -> GenerateOptions {
+    GenerateOptions {
+        max_tokens: Some(max_tokens),
+        temperature: Some(0.0),
+        repetition_penalty: Some(1.0),
+        presence_penalty: Some(0.0),
+        ignore_eos: true,
+        ..GenerateOptions::default()
+    }
+}
+
+fn answer(engine: &mut Engine, ids: &[u32], options: &GenerateOptions) -> Outcome {
+    block_on(engine.generate(&Prompt::Ids(ids.to_vec()), options, &mut |_| ControlFlow::Continue(())))
+        .unwrap()
+}
+
+/// Ordinary tokens of the tiny vocabulary.
+fn ids(salt: u32, n: usize) -> Vec<u32> {
+    (0..n as u32).map(|i| 40 + (i * 37 + salt * 101) % 300).collect()
+}
+
+#[test]
+fn a_conversation_that_goes_on_computes_only_what_is_new() {
+    let mut engine = load(512);
+    let first = answer(&mut engine, &ids(1, 150), &greedy(20));
+    assert_eq!((first.cached_tokens, first.ids.len(), first.finish), (0, 20, Finish::Length));
+
+    let mut prompt = ids(1, 150);
+    prompt.extend(&first.ids);
+    prompt.extend(ids(2, 30));
+    let second = answer(&mut engine, &prompt, &greedy(20));
+    // The last token of an answer is never run.
+    assert_eq!(second.cached_tokens, 150 + 19);
+    assert_eq!(second.ids, answer(&mut load(512), &prompt, &greedy(20)).ids);
+}
+
+#[test]
+fn the_same_prompt_again_runs_its_last_token() {
+    let mut engine = load(512);
+    let first = answer(&mut engine, &ids(1, 70), &greedy(8));
+    let again = answer(&mut engine, &ids(1, 70), &greedy(8));
+    assert_eq!((again.cached_tokens, again.ids), (69, first.ids));
+}
+
+#[test]
+fn conversations_with_a_common_beginning_are_kept_beside_each_other() {
+    let mut engine = load(512);
+    let with = |salt: u32| [ids(1, 30), ids(salt, 80)].concat();
+    let a = answer(&mut engine, &with(2), &greedy(8));
+    let b = answer(&mut engine, &with(3), &greedy(8));
+    assert_eq!(b.cached_tokens, 30);
+    let a_again = answer(&mut engine, &with(2), &greedy(8));
+    assert_eq!((a_again.cached_tokens, &a_again.ids), (109, &a.ids));
+    let b_again = answer(&mut engine, &with(3), &greedy(8));
+    assert_eq!((b_again.cached_tokens, &b_again.ids), (109, &b.ids));
+    assert_eq!(b.ids, answer(&mut load(512), &with(3), &greedy(8)).ids);
+}
+
+#[test]
+fn a_conversation_that_needs_the_room_takes_it_from_older_ones() {
+    let mut engine = load(256);
+    for salt in 0..6 {
+        let outcome = answer(&mut engine, &ids(salt, 200), &greedy(40));
+        assert_eq!(
+            outcome.ids,
+            answer(&mut load(256), &ids(salt, 200), &greedy(40)).ids,
+            "conversation {salt}"
+        );
+    }
+}
+
+#[test]
+fn cancelling_ends_the_answer_and_leaves_the_conversation() {
+    let mut engine = load(512);
+    let whole = answer(&mut load(512), &ids(1, 40), &greedy(10)).ids;
+    let mut seen = 0;
+    let mut on_event = |event: Event| {
+        seen += usize::from(matches!(event, Event::Token { .. }));
+        if seen == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let outcome = block_on(engine.generate(&Prompt::Ids(ids(1, 40)), &greedy(10), &mut on_event)).unwrap();
+    assert_eq!((outcome.finish, &outcome.ids[..]), (Finish::Aborted, &whole[..3]));
+
+    let mut on_event = |_: Event| ControlFlow::Break(());
+    let outcome = block_on(engine.generate(&Prompt::Ids(ids(9, 300)), &greedy(10), &mut on_event)).unwrap();
+    assert_eq!((outcome.finish, outcome.ids.len()), (Finish::Aborted, 0), "cancelled during prefill");
+
+    let after = answer(&mut engine, &ids(1, 40), &greedy(10));
+    assert_eq!(after.ids, whole);
+}
+
+#[test]
+fn a_prompt_that_does_not_fit_is_an_error_that_costs_nothing() {
+    let mut engine = load(128);
+    let error =
+        block_on(engine.generate(&Prompt::Ids(ids(1, 128)), &greedy(4), &mut |_| ControlFlow::Continue(())))
+            .unwrap_err();
+    assert_eq!(error.code(), Code::ContextFull);
+    assert!(error.message().contains("128"), "{error}");
+    // One less leaves room for one token.
+    let outcome = answer(&mut engine, &ids(1, 127), &greedy(4));
+    assert_eq!((outcome.ids.len(), outcome.finish), (1, Finish::Length));
+}
+
+#[test]
+fn an_answer_ends_where_the_context_does() {
+    let mut engine = load(128);
+    let options = GenerateOptions { max_tokens: None, ..greedy(0) };
+    let outcome = answer(&mut engine, &ids(1, 100), &options);
+    assert_eq!((outcome.ids.len(), outcome.finish), (28, Finish::Length));
+}
+
+fn chat(turns: usize) -> Prompt {
+    let mut messages = vec![json!({"role": "system", "content": "Be brief."})];
+    for i in 0..turns {
+        messages.push(json!({"role": "user", "content": format!("Question number {i}, a rather long one?")}));
+        messages.push(json!({"role": "assistant", "content": format!("Answer number {i}.")}));
+    }
+    messages.push(json!({"role": "user", "content": "And now?"}));
+    Prompt::Chat(ChatRequest { messages, ..ChatRequest::default() })
+}
+
+#[test]
+fn oldest_turns_are_dropped_where_that_is_asked_for() {
+    let mut engine = load(256);
+    let error =
+        block_on(engine.generate(&chat(20), &greedy(4), &mut |_| ControlFlow::Continue(()))).unwrap_err();
+    assert_eq!(error.code(), Code::ContextFull);
+
+    let options = GenerateOptions { overflow: Overflow::DropOldest, ..greedy(4) };
+    let mut dropped = None;
+    let outcome = block_on(engine.generate(&chat(20), &options, &mut |event| {
+        if let Event::Dropped { turns } = event {
+            dropped = Some(turns);
+        }
+        ControlFlow::Continue(())
+    }))
+    .unwrap();
+    let dropped = dropped.expect("an event tells of it");
+    assert!((1..=20).contains(&dropped), "{dropped}");
+    assert!(outcome.prompt_tokens + 4 <= 256);
+    assert_eq!(outcome.ids.len(), 4);
+}
+
+#[test]
+fn a_seed_repeats_an_answer_and_another_gives_another() {
+    let mut engine = load(512);
+    let sampled = |seed| GenerateOptions {
+        temperature: Some(1.5),
+        top_k: Some(0),
+        top_p: Some(1.0),
+        seed: Some(seed),
+        ..greedy(24)
+    };
+    let a = answer(&mut engine, &ids(1, 20), &sampled(7)).ids;
+    assert_eq!(a, answer(&mut load(512), &ids(1, 20), &sampled(7)).ids);
+    assert_ne!(a, answer(&mut engine, &ids(1, 20), &sampled(8)).ids);
+}
+
+#[test]
+fn text_stops_before_a_stop_string() {
+    let mut engine = load(512);
+    let whole = answer(&mut engine, &ids(1, 20), &greedy(40));
+    let text: Vec<char> = whole.text.chars().collect();
+    let stop: String = text[text.len() / 2..][..3].iter().collect();
+    let before = whole.text.split(&stop).next().unwrap();
+    let mut streamed = String::new();
+    let options = GenerateOptions { stop: vec![stop.clone()], ..greedy(40) };
+    let outcome = block_on(engine.generate(&Prompt::Ids(ids(1, 20)), &options, &mut |event| {
+        if let Event::Token { text, .. } | Event::Tail { text } = event {
+            streamed.push_str(&text);
+        }
+        ControlFlow::Continue(())
+    }))
+    .unwrap();
+    assert_eq!((outcome.text.as_str(), outcome.finish), (before, Finish::Stop));
+    assert_eq!(streamed, before);
+}
+
+#[test]
+fn logprobs_are_those_of_the_logits() {
+    let mut engine = load(512);
+    let prompt = ids(1, 20);
+    let mut seen = Vec::new();
+    let options = GenerateOptions { logprobs: Some(3), ..greedy(2) };
+    block_on(engine.generate(&Prompt::Ids(prompt.clone()), &options, &mut |event| {
+        if let Event::Token { id, logprob, .. } = event {
+            seen.push((id, logprob.expect("asked for")));
+        }
+        ControlFlow::Continue(())
+    }))
+    .unwrap();
+    let logits = block_on(engine.logits(&prompt, &[prompt.len() - 1])).unwrap();
+    let sum: f64 = logits.iter().map(|&x| f64::from(x).exp()).sum();
+    let (id, logprob) = &seen[0];
+    let wanted = f64::from(logits[*id as usize]) - sum.ln();
+    assert!((f64::from(logprob.logprob) - wanted).abs() < 1e-4, "{} {wanted}", logprob.logprob);
+    assert_eq!(logprob.top.len(), 3);
+    assert_eq!(logprob.top[0], (*id, logprob.logprob));
+}
+
+#[test]
+fn logits_do_not_depend_on_how_the_prompt_is_cut() {
+    let mut engine = load(512);
+    let prompt = ids(3, 300);
+    let positions: Vec<usize> = (0..300).step_by(7).collect();
+    let many = block_on(engine.logits(&prompt, &positions)).unwrap();
+    let n_vocab = engine.info().n_vocab as usize;
+    assert_eq!(many.len(), positions.len() * n_vocab);
+    for (i, &p) in positions.iter().enumerate().step_by(11) {
+        let one = block_on(engine.logits(&prompt[..=p], &[p])).unwrap();
+        let got = many[i * n_vocab..][..n_vocab].iter().map(|&x| f64::from(x));
+        let error = support::relative_l2(got, one.iter().map(|&x| f64::from(x)));
+        assert!(error < 1e-5, "position {p}: {error}");
+    }
+}
+
+#[test]
+fn the_way_the_bytes_arrive_changes_nothing() {
+    let wanted = answer(&mut load(512), &ids(1, 20), &greedy(8)).ids;
+    for (parts, chunk) in [(1, 997), (1, usize::MAX), (3, 4096)] {
+        let mut last = None;
+        let mut engine = load_with(spec().parts(parts), chunk, options(512), &mut |p| {
+            last = Some(p);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert_eq!(
+            answer(&mut engine, &ids(1, 20), &greedy(8)).ids,
+            wanted,
+            "{parts} parts in chunks of {chunk}"
+        );
+        let total: usize = spec().parts(parts).iter().map(Vec::len).sum();
+        let last = last.expect("progress is reported");
+        assert_eq!((last.phase, last.bytes, last.total), (Phase::Ready, total as u64, Some(total as u64)));
+    }
+}
+
+#[test]
+fn a_load_can_be_cancelled() {
+    let error = load_with(spec().parts(1), CHUNK, options(512), &mut |p| {
+        if p.bytes > 300_000 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+    .unwrap_err();
+    assert_eq!(error.code(), Code::Aborted);
+}
+
+#[test]
+fn a_file_that_ends_early_says_where() {
+    let whole = spec().to_bytes();
+    for len in [3, 100, 20_000, whole.len() / 2, whole.len() - 1] {
+        let error =
+            load_with(vec![whole[..len].to_vec()], CHUNK, options(512), &mut |_| ControlFlow::Continue(()))
+                .unwrap_err();
+        assert_eq!(error.code(), Code::TruncatedFile, "{len} bytes: {error}");
+        assert!(error.message().contains("part 0"), "{error}");
+    }
+}
+
+#[test]
+fn what_cannot_be_is_refused_by_name() {
+    let mut engine = load(512);
+    let mut refuse = |prompt: Prompt, options: GenerateOptions| {
+        let error =
+            block_on(engine.generate(&prompt, &options, &mut |_| ControlFlow::Continue(()))).unwrap_err();
+        assert_eq!(error.code(), Code::InvalidArgument, "{error}");
+        error.message()
+    };
+    assert!(refuse(Prompt::Ids(vec![1_000_000]), greedy(1)).contains("1000000"));
+    assert!(refuse(Prompt::Ids(vec![]), greedy(1)).contains("empty"));
+    let hot = GenerateOptions { temperature: Some(-1.0), ..greedy(1) };
+    assert!(refuse(Prompt::Ids(vec![1]), hot).contains("temperature"));
+    let bias = GenerateOptions { logit_bias: vec![(1 << 30, 1.0)], ..greedy(1) };
+    assert!(refuse(Prompt::Ids(vec![1]), bias).contains("logit_bias"));
+
+    let error =
+        load_with(spec().parts(1), CHUNK, options(1 << 30), &mut |_| ControlFlow::Continue(())).unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument);
+    assert!(error.message().contains("contextLength"), "{error}");
+}
