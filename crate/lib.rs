@@ -10,7 +10,7 @@ pub mod model;
 pub mod plan;
 pub mod quant;
 pub mod sampler;
-pub mod session;
+mod session;
 pub mod source;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -26,7 +26,7 @@ struct Sequence {
 
 /// The state of an engine's conversations.
 #[derive(Debug)]
-pub struct Session {
+pub(crate) struct Session {
     pool: PagePool,
     /// The one in use is the last.
     sequences: Vec<Sequence>,
@@ -36,19 +36,19 @@ pub struct Session {
 }
 
 /// One request, ready to run.
-pub struct Generation<'a> {
-    pub prompt: &'a [u32],
-    pub options: &'a GenerateOptions,
-    pub sampling: Params,
-    pub tokenizer: &'a Tokenizer,
-    pub context_length: usize,
-    pub n_vocab: usize,
-    pub pause: Option<&'a Pause>,
+pub(crate) struct Generation<'a> {
+    pub(crate) prompt: &'a [u32],
+    pub(crate) options: &'a GenerateOptions,
+    pub(crate) sampling: Params,
+    pub(crate) tokenizer: &'a Tokenizer,
+    pub(crate) context_length: usize,
+    pub(crate) n_vocab: usize,
+    pub(crate) pause: Option<&'a Pause>,
 }
 
 impl Session {
     /// `n_pages` as the backend was prepared with; prefill runs `max_rows` tokens at a time.
-    pub fn new(n_pages: usize, max_rows: usize) -> Self {
+    pub(crate) fn new(n_pages: usize, max_rows: usize) -> Self {
         Self { pool: PagePool::new(n_pages), sequences: Vec::new(), clock: 0, max_rows, logits: Vec::new() }
     }
 

@@ -1,5 +1,6 @@
 //! What goes into an engine and what comes out: options, requests, events, results.
 
+use std::fmt;
 use std::rc::Rc;
 
 use futures_util::future::LocalBoxFuture;
@@ -45,6 +46,17 @@ pub struct LoadOptions {
     pub keep_buffers: bool,
     #[serde(skip)]
     pub pause: Option<Pause>,
+}
+
+impl fmt::Debug for LoadOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadOptions")
+            .field("backend", &self.backend)
+            .field("precision", &self.precision)
+            .field("context_length", &self.context_length)
+            .field("keep_buffers", &self.keep_buffers)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How far a load is.
