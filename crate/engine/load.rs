@@ -8,9 +8,9 @@ use futures_util::future::LocalBoxFuture;
 
 use super::{BackendChoice, Engine, EngineInfo, LoadOptions, Phase, Progress};
 use crate::backend::cpu::CpuBackend;
-use crate::backend::webgpu::WebGpuBackend;
+use crate::backend::webgpu::{WebGpuBackend, WebGpuOptions};
 use crate::backend::{Backend, RunLimits};
-use crate::chat::Template;
+use crate::chat::{self, ChatTemplate, Thinking};
 use crate::error::{Code, Error, Result, ResultExt};
 use crate::gguf::{self, Header, ModelFiles, Parsed, TensorInfo};
 use crate::model::Model;
@@ -55,7 +55,12 @@ impl Engine {
         let metadata = files.metadata();
         let model = Model::new(&files)?;
         let tokenizer = Tokenizer::from_metadata(metadata)?;
-        let template = Template::from_metadata(metadata)?;
+        let source = match metadata.str("tokenizer.chat_template")? {
+            Some(source) => source,
+            None => chat::builtin(&model.config.architecture),
+        };
+        let template = ChatTemplate::new(source, Some(&tokenizer), chat::system_clock)?;
+        let can = template.capabilities();
         let name = model.config.name.as_deref();
         let recommend = |thinking| sampler::recommended(metadata, &model.config.architecture, name, thinking);
         let recommended = [recommend(false)?, recommend(true)?];
@@ -103,8 +108,8 @@ impl Engine {
             features: on.features.clone(),
             why,
             memory_bytes: backend.memory_bytes(),
-            supports_tools: template.supports_tools(),
-            supports_thinking: template.supports_thinking(),
+            supports_tools: can.tools,
+            supports_thinking: can.thinking != Thinking::None,
         };
         progress.enter(Phase::Ready)?;
         Ok(Self {
@@ -252,7 +257,7 @@ async fn prepare_webgpu(
     plan: &Arc<Plan>,
     limits: RunLimits,
 ) -> Result<Box<dyn Backend>> {
-    let mut backend = Box::new(WebGpuBackend::new().await?);
+    let mut backend = Box::new(WebGpuBackend::new(WebGpuOptions::default()).await?);
     if choice == BackendChoice::Auto && backend.is_software() {
         return Err(Error::new(
             Code::NoWebgpu,

@@ -12,17 +12,17 @@ pub use api::*;
 pub use load::OpenPart;
 
 use crate::backend::{Backend, BackendInfo};
-use crate::chat::Template;
+use crate::chat::{ChatTemplate, Thinking, normalize};
 use crate::error::{Code, Error, Result};
 use crate::sampler::Params;
 use crate::session::{Generation, Session};
-use crate::tokenizer::{Segment, Special, Tokenizer};
+use crate::tokenizer::{Special, Tokenizer};
 
 /// A loaded model.
 pub struct Engine {
     info: EngineInfo,
     tokenizer: Tokenizer,
-    template: Template,
+    template: ChatTemplate,
     backend: Box<dyn Backend>,
     session: Session,
     /// Recommended sampling, without and with thinking.
@@ -93,8 +93,7 @@ impl Engine {
     }
 
     fn chat_ids(&self, request: &ChatRequest) -> Result<Vec<u32>> {
-        let segments: Vec<Segment> = self.template.render(request)?;
-        self.tokenizer.encode_segments(&segments)
+        self.tokenizer.encode_segments(&self.template.segments(&normalize(request)?)?)
     }
 
     fn check_ids(&self, ids: &[u32]) -> Result<()> {
@@ -169,9 +168,11 @@ impl Engine {
     }
 
     fn sampling(&self, prompt: &Prompt, options: &GenerateOptions) -> Result<Params> {
-        let thinking = match prompt {
-            Prompt::Chat(request) => self.template.thinks(request),
-            _ => false,
+        let thinking = match (prompt, self.template.capabilities().thinking) {
+            (Prompt::Chat(request), Thinking::Switch { default }) => {
+                request.kwargs.get("enable_thinking").and_then(|v| v.as_bool()).unwrap_or(default)
+            }
+            (_, thinking) => thinking == Thinking::Always,
         };
         let mut p = self.recommended[usize::from(thinking)].clone();
         let set = |to: &mut f32, from: Option<f32>| *to = from.unwrap_or(*to);

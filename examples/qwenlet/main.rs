@@ -9,7 +9,7 @@ use std::io::{BufRead, Write};
 use std::ops::ControlFlow;
 
 use args::Args;
-use qwenlet::chat::Template;
+use qwenlet::chat::{self, ChatTemplate};
 use qwenlet::engine::{ChatRequest, Event, GenerateOptions, Prompt};
 use qwenlet::tokenizer::{Special, Tokenizer};
 use qwenlet::{Error, Result};
@@ -99,11 +99,18 @@ fn tokenize(args: &Args) -> Result<()> {
 }
 
 fn render(args: &Args) -> Result<Value> {
-    let template = match &args.template {
-        Some(path) => Template::new(&model::read_text(path)?)?,
-        None => Template::from_metadata(&model::header(args.file()?)?.metadata)?,
+    let source = match &args.template {
+        Some(path) => model::read_text(path)?,
+        None => {
+            let metadata = model::header(args.file()?)?.metadata;
+            match metadata.str("tokenizer.chat_template")? {
+                Some(source) => source.to_owned(),
+                None => chat::builtin(metadata.require_str("general.architecture")?).to_owned(),
+            }
+        }
     };
-    Ok(json!({"text": template.render_text(&chat_request(args)?)?}))
+    let template = ChatTemplate::new(&source, None, chat::system_clock)?;
+    Ok(json!({"text": template.render(&chat_request(args)?)?}))
 }
 
 fn logits(args: &Args) -> Result<Value> {
