@@ -55,8 +55,6 @@ fn greedy(max_tokens: u32) -> GenerateOptions {
     GenerateOptions {
         max_tokens: Some(max_tokens),
         temperature: Some(0.0),
-        repetition_penalty: Some(1.0),
-        presence_penalty: Some(0.0),
         ignore_eos: true,
         ..GenerateOptions::default()
     }

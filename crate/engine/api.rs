@@ -147,7 +147,7 @@ pub enum Overflow {
 pub struct GenerateOptions {
     /// Default: what the context has room for.
     pub max_tokens: Option<u32>,
-    /// 0 is greedy.
+    /// 0 is greedy: the most likely token, with the penalties that are given here and no recommended ones.
     pub temperature: Option<f32>,
     pub top_k: Option<u32>,
     pub top_p: Option<f32>,

@@ -174,7 +174,11 @@ impl Engine {
             }
             (_, thinking) => thinking == Thinking::Always,
         };
-        let mut p = self.recommended[usize::from(thinking)].clone();
+        // Greedy is asked for to get the most likely tokens: recommended penalties belong to the recommended draw.
+        let mut p = match options.temperature {
+            Some(0.0) => Params { temperature: 0.0, ..Params::default() },
+            _ => self.recommended[usize::from(thinking)].clone(),
+        };
         let set = |to: &mut f32, from: Option<f32>| *to = from.unwrap_or(*to);
         set(&mut p.temperature, options.temperature);
         set(&mut p.top_p, options.top_p);
