@@ -40,7 +40,7 @@ impl Source for MemorySource {
 
     fn next(&mut self) -> LocalBoxFuture<'_, Result<&[u8]>> {
         let start = self.at;
-        self.at = self.bytes.len().min(start + self.chunk);
+        self.at = self.bytes.len().min(start.saturating_add(self.chunk));
         Box::pin(ready(Ok(&self.bytes[start..self.at])))
     }
 }
