@@ -88,6 +88,33 @@ fn tokenizer_is_exact() {
 }
 
 #[test]
+fn four_thousand_random_strings_come_back() {
+    let Some(folder) = fixtures() else { return };
+    let real = Tokenizer::from_metadata(&metadata(&folder.join("vocab-qwen2.gguf"))).unwrap();
+    // No letter here composes with a neighbour, so that NFC changes nothing.
+    let alphabet: Vec<char> =
+        " \n\t\r'\".,:;!?<|>(){}[]=+-_/\\abcdeXYZ0189äßéñЖщπ中文日本語한글الع😀🚀\u{200d}\u{a0}\u{3000}"
+            .chars()
+            .collect();
+    let first_added = real.id_of("<|endoftext|>").unwrap();
+    let mut state = 1u64;
+    let mut random = |n: usize| {
+        // Knuth's linear congruential generator: the upper half is random enough.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % n
+    };
+    for _ in 0..4000 {
+        let text: String = (0..random(60)).map(|_| alphabet[random(alphabet.len())]).collect();
+        let ids = real.encode(&text, Special::None).unwrap();
+        assert_eq!(real.decode(&ids, false), text);
+        assert!(ids.iter().all(|&id| id < first_added), "{text:?}");
+        let mut decoder = StreamDecoder::new(true);
+        let streamed: String = ids.iter().map(|&id| decoder.push(&real, id)).collect();
+        assert_eq!(streamed + &decoder.flush(), text);
+    }
+}
+
+#[test]
 fn the_known_added_tokens_of_qwen2_stand_in_for_placeholders() {
     let Some(folder) = fixtures() else { return };
     let real = Tokenizer::from_metadata(&metadata(&folder.join("vocab-qwen2.gguf"))).unwrap();

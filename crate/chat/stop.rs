@@ -41,7 +41,7 @@ impl StopMatcher {
 }
 
 /// Bytes at the end of `text` that `stop` begins with.
-fn overlap(text: &str, stop: &str) -> usize {
+pub(super) fn overlap(text: &str, stop: &str) -> usize {
     let (text, stop) = (text.as_bytes(), stop.as_bytes());
     // Shorter than the whole: that would have been found. A match starts at a character of `stop`, so of `text` too.
     let longest = text.len().min(stop.len() - 1);

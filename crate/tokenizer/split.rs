@@ -117,6 +117,41 @@ mod tests {
         }
     }
 
+    /// The published patterns, look-ahead and all, by the regex engine that the `tokenizers` crate uses for them.
+    #[test]
+    fn pieces_are_those_of_the_published_pattern() {
+        const CONTRACTIONS: &str = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
+        let published = [
+            (
+                Pattern::Qwen2,
+                format!(
+                    r"{CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+                ),
+            ),
+            (
+                Pattern::Qwen35,
+                format!(
+                    r"{CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?[\p{{L}}\p{{M}}]+|\p{{N}}| ?[^\s\p{{L}}\p{{M}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+                ),
+            ),
+        ];
+        const ALPHABET: [&str; 24] = [
+            " ", " ", "  ", "\n", "\r\n", "\t", "\u{a0}", "\u{3000}", "\u{2028}", "a", "Zé", "語", "\u{301}",
+            "ि", "7", "Ⅷ", "!", "_", "'s", "'LL", "'", "😀", "\u{200d}", "ſ",
+        ];
+        for (pattern, source) in published {
+            let oracle = tokenizers::utils::SysRegex::new(&source).unwrap();
+            let splitter = Splitter::new(pattern).unwrap();
+            arbtest::arbtest(|u| {
+                let n = u.int_in_range(0..=24)?;
+                let text = (0..n).map(|_| u.choose(&ALPHABET).copied()).collect::<Result<String, _>>()?;
+                let expected: Vec<&str> = oracle.find_iter(&text).map(|(a, b)| &text[a..b]).collect();
+                assert_eq!(splitter.pieces(&text).collect::<Vec<_>>(), expected, "{text:?}");
+                Ok(())
+            });
+        }
+    }
+
     #[test]
     fn combining_marks_belong_to_words_since_qwen35() {
         let text = "कि";

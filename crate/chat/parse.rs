@@ -1,0 +1,150 @@
+//! An answer's text taken apart as it streams: what is said, what is thought, which tools are called.
+
+mod call;
+
+use serde_json::{Map, Value};
+
+use super::stop::overlap;
+use call::parse_call;
+
+const THINK: &str = "<think>";
+const END_THINK: &str = "</think>";
+const CALL: &str = "<tool_call>";
+const END_CALL: &str = "</tool_call>";
+
+/// A part of an answer, in the order of the text.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Part {
+    /// The next piece of what is said.
+    Text(String),
+    /// The next piece of the chain of thought.
+    Thinking(String),
+    /// A whole call of a tool.
+    ToolCall { name: String, arguments: Map<String, Value> },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Text,
+    Thinking,
+    Call,
+}
+
+/// Takes an answer apart by Qwen's tags: `<think>…</think>` at its start and `<tool_call>…</tool_call>` anywhere after,
+/// the call as JSON (Hermes' format) or as `<function=…>` (Qwen3-Coder, Qwen3.5). What looks like a call and is not one
+/// stays text. Line breaks around the tags belong to the format and are left out.
+#[derive(Debug, Clone)]
+pub struct AnswerParser {
+    state: State,
+    /// Text not yet given out.
+    held: String,
+    /// Nothing was given out so far: a thought may still begin.
+    at_start: bool,
+    /// A tag came last: line breaks that follow are its.
+    after_tag: bool,
+    /// Schemas of the tools' parameters, by name of the tool.
+    tools: Vec<Value>,
+}
+
+impl AnswerParser {
+    /// `in_thought`: the prompt ends inside a thought ([`super::opens_thinking`]). `tools` are the request's; their
+    /// schemas say which parameters are strings.
+    pub fn new(in_thought: bool, tools: &[Value]) -> Self {
+        Self {
+            state: if in_thought { State::Thinking } else { State::Text },
+            held: String::new(),
+            at_start: true,
+            after_tag: in_thought,
+            tools: tools.to_vec(),
+        }
+    }
+
+    /// Takes the next piece of text.
+    pub fn push(&mut self, text: &str) -> Vec<Part> {
+        self.held.push_str(text);
+        let mut parts = Vec::new();
+        while self.step(&mut parts) {}
+        parts
+    }
+
+    /// The end of the text: what was held back. A call without its end tag counts if it is whole.
+    pub fn finish(&mut self) -> Vec<Part> {
+        let mut parts = Vec::new();
+        let rest = std::mem::take(&mut self.held);
+        match self.state {
+            State::Call => parts.push(self.call(&rest, "")),
+            State::Thinking => self.give(rest.trim_end_matches('\n'), Part::Thinking, &mut parts),
+            State::Text => self.give(&rest, Part::Text, &mut parts),
+        }
+        parts
+    }
+
+    /// Gives out what is certain; whether a tag was passed, so that there may be more.
+    fn step(&mut self, parts: &mut Vec<Part>) -> bool {
+        match self.state {
+            State::Thinking => self.until(END_THINK, State::Text, Part::Thinking, parts),
+            State::Call => {
+                let Some(at) = self.held.find(END_CALL) else { return false };
+                let rest = self.held.split_off(at + END_CALL.len());
+                let body = std::mem::replace(&mut self.held, rest);
+                parts.push(self.call(&body[..at], END_CALL));
+                self.enter(State::Text);
+                true
+            }
+            State::Text => {
+                if self.at_start {
+                    let start = self.held.trim_start();
+                    if let Some(rest) = start.strip_prefix(THINK) {
+                        self.held = rest.to_owned();
+                        self.enter(State::Thinking);
+                        return true;
+                    }
+                    if THINK.starts_with(start) {
+                        return false;
+                    }
+                }
+                self.until(CALL, State::Call, Part::Text, parts)
+            }
+        }
+    }
+
+    /// Gives out text up to a tag. Line breaks before it, and what may become it, stay held.
+    fn until(&mut self, tag: &str, next: State, part: fn(String) -> Part, parts: &mut Vec<Part>) -> bool {
+        let found = self.held.find(tag);
+        let end = found.unwrap_or_else(|| self.held.len() - overlap(&self.held, tag));
+        let sure = self.held[..end].trim_end_matches('\n').len();
+        let text = self.held[..sure].to_owned();
+        self.give(&text, part, parts);
+        self.held.drain(..found.map_or(sure, |at| at + tag.len()));
+        if found.is_some() {
+            self.enter(next);
+        }
+        found.is_some()
+    }
+
+    fn give(&mut self, text: &str, part: fn(String) -> Part, parts: &mut Vec<Part>) {
+        let text = if self.after_tag { text.trim_start_matches('\n') } else { text };
+        if !text.is_empty() {
+            self.at_start = false;
+            self.after_tag = false;
+            parts.push(part(text.to_owned()));
+        }
+    }
+
+    fn enter(&mut self, state: State) {
+        self.state = state;
+        self.at_start = false;
+        self.after_tag = true;
+    }
+
+    /// A call, or its text where it is none.
+    fn call(&self, body: &str, end: &str) -> Part {
+        match parse_call(body, &self.tools) {
+            Some((name, arguments)) => Part::ToolCall { name, arguments },
+            None => Part::Text(format!("{CALL}{body}{end}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! What stands between `<tool_call>` and `</tool_call>`.
+
+use serde_json::{Map, Value};
+
+/// Name and arguments of a call in either of Qwen's formats; `None` for anything else. `tools` are the request's, in
+/// OpenAI's shape.
+pub(super) fn parse_call(body: &str, tools: &[Value]) -> Option<(String, Map<String, Value>)> {
+    let body = body.trim();
+    match body.strip_prefix("<function=") {
+        Some(rest) => parse_tags(rest, tools),
+        None => parse_json(body),
+    }
+}
+
+/// `{"name": …, "arguments": {…}}`; arguments may be an object written as a string, or missing.
+fn parse_json(body: &str) -> Option<(String, Map<String, Value>)> {
+    let Value::Object(mut call) = serde_json::from_str(body).ok()? else { return None };
+    let Some(Value::String(name)) = call.remove("name") else { return None };
+    let arguments = match call.remove("arguments") {
+        None => Map::new(),
+        Some(Value::Object(arguments)) => arguments,
+        Some(Value::String(text)) => serde_json::from_str(&text).ok()?,
+        Some(_) => return None,
+    };
+    (!name.is_empty()).then_some((name, arguments))
+}
+
+/// `NAME>`, then `<parameter=KEY>VALUE</parameter>` for each argument, then `</function>`. End tags may be missing, as
+/// small models leave them out.
+fn parse_tags(rest: &str, tools: &[Value]) -> Option<(String, Map<String, Value>)> {
+    const PARAMETER: &str = "<parameter=";
+    const END: &str = "</parameter>";
+    let (name, rest) = rest.split_once('>')?;
+    let name = name.trim();
+    if name.is_empty() || name.contains('<') {
+        return None;
+    }
+    let mut rest = rest.trim_end();
+    rest = rest.strip_suffix("</function>").unwrap_or(rest).trim();
+    let mut arguments = Map::new();
+    while !rest.is_empty() {
+        let (key, after) = rest.strip_prefix(PARAMETER)?.split_once('>')?;
+        // The value ends at its tag, or where the next parameter begins if that comes first.
+        let next = after.find("\n<parameter=").map_or(after.len(), |at| at + 1);
+        let (value, left) = match after.find(END) {
+            Some(end) if end < next => (&after[..end], &after[end + END.len()..]),
+            _ => after.split_at(next),
+        };
+        let value = value.strip_prefix('\n').unwrap_or(value);
+        let value = value.strip_suffix('\n').unwrap_or(value);
+        let key = key.trim();
+        arguments.insert(key.to_owned(), typed(value, declared_type(tools, name, key)));
+        rest = left.trim_start();
+    }
+    Some((name.to_owned(), arguments))
+}
+
+/// The type that the tool's schema gives a parameter.
+fn declared_type<'t>(tools: &'t [Value], name: &str, key: &str) -> Option<&'t Value> {
+    let function = |tool: &'t Value| tool.get("function").unwrap_or(tool);
+    let tool = tools.iter().map(function).find(|f| f.get("name").and_then(Value::as_str) == Some(name))?;
+    tool.get("parameters")?.get("properties")?.get(key)?.get("type")
+}
+
+/// The template writes strings as they are, other values as JSON or as Python prints them: only the schema tells `5`
+/// from `"5"`. Without one, what reads as JSON is JSON.
+fn typed(text: &str, declared: Option<&Value>) -> Value {
+    if declared == Some(&Value::String("string".into())) {
+        return Value::String(text.to_owned());
+    }
+    match text.trim() {
+        "True" => Value::Bool(true),
+        "False" => Value::Bool(false),
+        "None" => Value::Null,
+        trimmed => serde_json::from_str(trimmed).unwrap_or_else(|_| Value::String(text.to_owned())),
+    }
+}

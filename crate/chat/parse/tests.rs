@@ -1,0 +1,132 @@
+use super::*;
+use serde_json::json;
+
+/// The parts of a text that comes in pieces of `size` characters, neighbours of a kind joined.
+fn parts(in_thought: bool, tools: &[Value], text: &str, size: usize) -> Vec<Part> {
+    let mut parser = AnswerParser::new(in_thought, tools);
+    let chars: Vec<char> = text.chars().collect();
+    let mut all: Vec<Part> =
+        chars.chunks(size).flat_map(|c| parser.push(&c.iter().collect::<String>())).collect();
+    all.extend(parser.finish());
+    all.into_iter().fold(Vec::new(), |mut joined, part| {
+        match (joined.last_mut(), part) {
+            (Some(Part::Text(a)), Part::Text(b)) | (Some(Part::Thinking(a)), Part::Thinking(b)) => {
+                a.push_str(&b)
+            }
+            (_, part) => joined.push(part),
+        }
+        joined
+    })
+}
+
+/// Holds a text to its parts, however it is cut.
+fn check(in_thought: bool, tools: &[Value], text: &str, expected: &[Part]) {
+    for size in [1, 2, 3, 7, 1000] {
+        assert_eq!(parts(in_thought, tools, text, size), expected, "{text:?} in pieces of {size}");
+    }
+}
+
+fn text(text: &str) -> Part {
+    Part::Text(text.into())
+}
+
+fn thinking(text: &str) -> Part {
+    Part::Thinking(text.into())
+}
+
+fn call(name: &str, arguments: Value) -> Part {
+    Part::ToolCall { name: name.into(), arguments: arguments.as_object().unwrap().clone() }
+}
+
+#[test]
+fn plain_text_stays_as_it_is() {
+    for plain in ["Hi.\n\n", "\n a < b </think> <tool", "see <think>", "<thin", "é\n"] {
+        check(false, &[], plain, &[text(plain)]);
+    }
+    check(false, &[], "", &[]);
+}
+
+#[test]
+fn a_thought_comes_first_or_not_at_all() {
+    check(false, &[], "<think>\nhm\n\nso\n</think>\n\nYes.", &[thinking("hm\n\nso"), text("Yes.")]);
+    check(true, &[], "hm</think>Yes.", &[thinking("hm"), text("Yes.")]);
+    check(false, &[], "\n<think>\n\n</think>\n\nYes.", &[text("Yes.")]);
+    check(true, &[], "cut off </thi", &[thinking("cut off </thi")]);
+    check(true, &[], "a <tool_call> b</think>c", &[thinking("a <tool_call> b"), text("c")]);
+}
+
+#[test]
+fn calls_in_json() {
+    let answer = "Let me see.\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"z\": 1, \"a\": \"</x>\"}}\n</tool_call>\n\
+                  <tool_call>{\"name\": \"g\"}</tool_call>\n\nDone.";
+    let expected =
+        [text("Let me see."), call("f", json!({"z": 1, "a": "</x>"})), call("g", json!({})), text("Done.")];
+    check(false, &[], answer, &expected);
+    // Arguments written as a string; the end tag missing.
+    let answer = "<tool_call>\n{\"name\": \"f\", \"arguments\": \"{\\\"a\\\": 2}\"}";
+    check(false, &[], answer, &[call("f", json!({"a": 2}))]);
+}
+
+#[test]
+fn calls_in_tags() {
+    let tools = [
+        json!({"type": "function", "function": {"name": "run", "parameters": {"type": "object", "properties": {
+        "code": {"type": "string"}, "n": {"type": "integer"}}}}}),
+    ];
+    let answer = "<think>\nok\n</think>\n\n<tool_call>\n<function=run>\n<parameter=code>\n  if a < 1:\n    pass\n\n</parameter>\n\
+                  <parameter=n>\n5\n</parameter>\n<parameter=more>\n[1, {\"b\": null}]\n</parameter>\n\
+                  <parameter=flag>\nTrue\n</parameter>\n</function>\n</tool_call>";
+    let arguments =
+        json!({"code": "  if a < 1:\n    pass\n", "n": 5, "more": [1, {"b": null}], "flag": true});
+    check(false, &tools, answer, &[thinking("ok"), call("run", arguments)]);
+    // The schema makes 5 a string; end tags are missing.
+    let answer = "<tool_call><function=run><parameter=code>5\n<parameter=n>6</function></tool_call>";
+    check(false, &tools, answer, &[call("run", json!({"code": "5", "n": 6}))]);
+    check(false, &[], "<tool_call><function=run></function></tool_call>", &[call("run", json!({}))]);
+}
+
+#[test]
+fn what_is_no_call_stays_text() {
+    for broken in [
+        "<tool_call>\n{\"name\": \"f\", \"arguments\": {\n</tool_call>",
+        "<tool_call>{\"arguments\": {}}</tool_call>",
+        "<tool_call>{\"name\": \"f\", \"arguments\": [1]}</tool_call>",
+        "<tool_call>[]</tool_call>",
+        "<tool_call><function=>x</function></tool_call>",
+        "<tool_call><function=f>x</function></tool_call>",
+        "<tool_call>{\"name\": \"f\"",
+    ] {
+        check(false, &[], broken, &[text(broken)]);
+    }
+}
+
+#[test]
+fn nothing_panics_and_no_text_is_lost() {
+    arbtest::arbtest(|u| {
+        const PIECES: [&str; 12] = [
+            THINK,
+            END_THINK,
+            CALL,
+            END_CALL,
+            "<function=f>",
+            "<parameter=a>",
+            "</parameter>",
+            "{\"name\": \"f\"}",
+            "\n",
+            "é",
+            "<",
+            "x",
+        ];
+        let n = u.int_in_range(0..=12)?;
+        let answer = (0..n).map(|_| u.choose(&PIECES).copied()).collect::<Result<String, _>>()?;
+        let whole = parts(false, &[], &answer, 1000);
+        assert_eq!(parts(false, &[], &answer, 1), whole, "{answer:?}");
+        let shown: usize = whole
+            .iter()
+            .map(|p| if let Part::Text(t) | Part::Thinking(t) = p { t.matches('x').count() } else { 0 })
+            .sum();
+        let in_calls = whole.iter().filter(|p| matches!(p, Part::ToolCall { .. })).count();
+        assert!(in_calls > 0 || shown == answer.matches('x').count(), "{answer:?}");
+        Ok(())
+    });
+}
