@@ -24,6 +24,7 @@ await build({
   logLevel: "warning",
 });
 copyFileSync("wasm/qwenlet_bg.wasm", "dist/qwenlet_bg.wasm");
+for (const license of ["LICENSE-MIT", "LICENSE-APACHE"]) copyFileSync(join("..", license), license); // for npm pack
 
 const tsc = join(dirname(createRequire(import.meta.url).resolve("typescript/package.json")), "bin/tsc");
 execFileSync(process.execPath, [tsc, "-p", ".", "--emitDeclarationOnly"], { stdio: "inherit" });

@@ -7,11 +7,13 @@ use std::rc::Rc;
 use futures_util::future::LocalBoxFuture;
 use idb::TransactionMode;
 use js_sys::{Promise, Uint8Array};
-use wasm_bindgen::JsValue;
+use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
+use web_sys::{StorageEstimate, WorkerGlobalScope};
 
 use super::{
     CHUNK, CHUNKS, MODELS, Part, Record, Store, chunk_key, commit, delete_all, get_record, put, put_record,
+    quota_exceeded,
 };
 use crate::error::{Code, Error, Result};
 use crate::source::Source;
@@ -70,7 +72,11 @@ impl CacheWriter {
     pub(crate) async fn part(self: &Rc<Self>, inner: Box<dyn Source>, etag: Option<String>) -> WriteThrough {
         let n = self.n_parts.replace(self.n_parts.get() + 1);
         let part = Part { name: inner.name().to_owned(), total: inner.len(), stored: 0, etag };
-        let added = self.change(|record| record.parts.push(part)).await;
+        let added = match (part.total, room().await) {
+            // Rather than filling the storage and then removing it all again.
+            (Some(total), Some(room)) if total > room => Err(quota_exceeded()),
+            _ => self.change(|record| record.parts.push(part)).await,
+        };
         self.note(added);
         WriteThrough {
             inner,
@@ -246,6 +252,14 @@ impl Source for WriteThrough {
     fn next(&mut self) -> LocalBoxFuture<'_, Result<&[u8]>> {
         Box::pin(self.pass())
     }
+}
+
+/// Bytes that storage has room for, where the browser says.
+async fn room() -> Option<u64> {
+    let scope: WorkerGlobalScope = js_sys::global().unchecked_into();
+    let estimate = JsFuture::from(scope.navigator().storage().estimate().ok()?).await.ok()?;
+    let estimate: StorageEstimate = estimate.unchecked_into();
+    Some((estimate.get_quota()? - estimate.get_usage()?).max(0.0) as u64)
 }
 
 fn taken_over() -> Error {
