@@ -139,7 +139,7 @@ async fn load_from(
     Engine::load(&mut open, options, &mut on_progress).await
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Info {
     #[serde(flatten)]
@@ -150,6 +150,7 @@ struct Info {
 }
 
 /// A loaded model. One call at a time has the engine; others wait for it.
+#[derive(Debug)]
 #[wasm_bindgen]
 pub struct Model {
     engine: Mutex<Engine>,
