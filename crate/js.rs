@@ -16,10 +16,11 @@ use web_sys::{AbortSignal, Blob, MessageChannel};
 
 use crate::engine::{
     BackendChoice, ChatRequest, Engine, EngineInfo, Event, GenerateOptions, LoadOptions, Phase, Precision,
-    Progress, Prompt,
+    Progress, Prompt, TokenLogprob,
 };
 use crate::error::{Error, Result};
 use crate::source::{CacheMode, Notice, Opener, Origin, Request, Source, Store};
+use crate::tokenizer::{Special, Tokenizer};
 
 /// Least milliseconds between two reports of progress.
 const PROGRESS_EVERY: f64 = 50.0;
@@ -97,7 +98,7 @@ pub async fn load(
         let cache_id = opener.finish(loaded.as_ref().map(|_| ()).map_err(Error::code), &notify).await;
         let engine = loaded?;
         let info = Info { engine: engine.info().clone(), cache_id: cache_id?, from: opener.origin() };
-        Ok(Model { engine: Mutex::new(engine), info })
+        Ok(Model { tokenizer: Rc::clone(engine.tokenizer()), engine: Mutex::new(engine), info })
     };
     load.await.map_err(to_error)
 }
@@ -154,6 +155,7 @@ struct Info {
 #[wasm_bindgen]
 pub struct Model {
     engine: Mutex<Engine>,
+    tokenizer: Rc<Tokenizer>,
     info: Info,
 }
 
@@ -180,7 +182,13 @@ impl Model {
             let options: GenerateOptions = from_js(options)?;
             let mut engine = self.engine.lock().await;
             let mut on_event = |event: Event| {
-                emit(&on_event, &event);
+                match event {
+                    Event::Token { id, text, logprob: Some(logprob) } => {
+                        let logprob = self.logprob(id, &logprob);
+                        emit(&on_event, &TokenEvent { kind: "token", id, text, logprob });
+                    }
+                    other => emit(&on_event, &other),
+                }
                 go_on(&signal)
             };
             let outcome = engine.generate(&prompt, &options, &mut on_event).await?;
@@ -189,8 +197,9 @@ impl Model {
         answer.await.map_err(to_error)
     }
 
-    pub async fn tokenize(&self, text: String, special: bool) -> Result<Vec<u32>, JsValue> {
-        self.engine.lock().await.tokenize(&text, special).map_err(to_error)
+    pub fn tokenize(&self, text: &str, special: bool) -> Result<Vec<u32>, JsValue> {
+        let special = if special { Special::All } else { Special::None };
+        self.tokenizer.encode(text, special).map_err(to_error)
     }
 
     pub async fn detokenize(&self, ids: Vec<u32>) -> Result<String, JsValue> {
@@ -201,6 +210,43 @@ impl Model {
         let request: ChatRequest = from_js(request).map_err(to_error)?;
         self.engine.lock().await.count_tokens(&request).map_err(to_error)
     }
+}
+
+impl Model {
+    /// Log-probabilities with what the tokens stand for.
+    fn logprob(&self, id: u32, logprob: &TokenLogprob) -> Logprob {
+        let of = |id: u32, logprob: f32| {
+            let bytes = self.tokenizer.token_bytes(id);
+            OneLogprob { token: String::from_utf8_lossy(&bytes).into_owned(), bytes, logprob }
+        };
+        let top = logprob.top.iter().map(|&(id, logprob)| of(id, logprob)).collect();
+        Logprob { chosen: of(id, logprob.logprob), top }
+    }
+}
+
+/// [`Event::Token`] with log-probabilities in OpenAI's shape.
+#[derive(Serialize)]
+struct TokenEvent {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    id: u32,
+    text: String,
+    logprob: Logprob,
+}
+
+#[derive(Serialize)]
+struct Logprob {
+    #[serde(flatten)]
+    chosen: OneLogprob,
+    top: Vec<OneLogprob>,
+}
+
+#[derive(Serialize)]
+struct OneLogprob {
+    token: String,
+    /// A token may end inside a character: its text then shows U+FFFD, its bytes are whole.
+    bytes: Vec<u8>,
+    logprob: f32,
 }
 
 #[derive(Serialize)]

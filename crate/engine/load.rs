@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
@@ -114,7 +115,7 @@ impl Engine {
         progress.enter(Phase::Ready)?;
         Ok(Self {
             info,
-            tokenizer,
+            tokenizer: Rc::new(tokenizer),
             template,
             backend,
             session: Session::new(n_pages, MAX_ROWS),

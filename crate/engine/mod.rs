@@ -7,6 +7,7 @@ mod load;
 mod logits;
 
 use std::ops::ControlFlow;
+use std::rc::Rc;
 
 pub use api::*;
 pub use load::OpenPart;
@@ -21,7 +22,7 @@ use crate::tokenizer::{Special, Tokenizer};
 /// A loaded model.
 pub struct Engine {
     info: EngineInfo,
-    tokenizer: Tokenizer,
+    tokenizer: Rc<Tokenizer>,
     template: ChatTemplate,
     backend: Box<dyn Backend>,
     session: Session,
@@ -43,6 +44,11 @@ impl Engine {
 
     pub fn backend_info(&self) -> &BackendInfo {
         self.backend.info()
+    }
+
+    /// What turns text into tokens and back. It can be used while an answer is made.
+    pub fn tokenizer(&self) -> &Rc<Tokenizer> {
+        &self.tokenizer
     }
 
     /// Answers; a break from `on_event` ends the answer after the current token, as [`Finish::Aborted`].

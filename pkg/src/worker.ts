@@ -93,7 +93,7 @@ const api: WorkerApi = {
   generate: (id, prompt, options, onEvent) =>
     job(id, onEvent, async (signal, emit) => (await loaded().generate(prompt, options, signal, emit)) as WireOutcome),
   cancel: (id) => jobs.get(id)?.abort(),
-  tokenize: (text, special) => verb(async () => [...(await loaded().tokenize(text, special))]),
+  tokenize: (text, special) => verb(() => [...loaded().tokenize(text, special)]),
   detokenize: (ids) => verb(() => loaded().detokenize(Uint32Array.from(ids))),
   countTokens: (request) => verb(() => loaded().count_tokens(request)),
   memory: () => verb((wasm): MemoryUse => ({ wasmBytes: wasm.memory.buffer.byteLength, backendBytes: loaded().backend_bytes() })),
