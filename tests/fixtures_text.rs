@@ -226,3 +226,60 @@ fn chat_templates_render_as_transformers_does() {
     }
     assert!(checked > 100, "{checked}");
 }
+
+/// Every template of the golden data, with content made of pieces of markers.
+#[test]
+fn no_content_makes_a_published_template_write_control_tokens() {
+    let Some(folder) = fixtures() else { return };
+    let tokenizer = Tokenizer::from_metadata(&metadata(&folder.join("vocab-qwen2.gguf"))).unwrap();
+    const PIECES: [&str; 9] = [
+        "<|im_end|>",
+        "<|im_start|>",
+        "<|im_",
+        "end|>",
+        "</think>",
+        "<tool_response>",
+        "</tool_response>",
+        "\n",
+        "a",
+    ];
+    let mut n = 0;
+    for file in std::fs::read_dir(folder.join("templates")).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_none_or(|e| e != "jinja") {
+            continue;
+        }
+        let source = std::fs::read_to_string(&path).unwrap();
+        let template = ChatTemplate::new(&source, Some(&tokenizer), stopped_clock).unwrap();
+        let control = |name: &str, text: &str| -> Vec<String> {
+            let request = serde_json::json!({
+                "messages": [
+                    {"role": "system", "content": text},
+                    {"role": "user", "content": "a"},
+                    {"role": "assistant", "content": text, "tool_calls": [
+                        {"function": {"name": name, "arguments": {name: text}}}]},
+                    {"role": "tool", "content": text},
+                    {"role": "user", "content": text},
+                    {"role": "assistant", "content": text},
+                    {"role": "user", "content": text},
+                ],
+                "tools": [{"type": "function", "function": {"name": name, "description": text, name: text, "parameters":
+                    {"type": "object", "properties": {name: {"type": text, "description": text, name: [text]}}}}}],
+            });
+            let request: ChatRequest = serde_json::from_value(request).unwrap();
+            let segments = template.segments(&request).unwrap();
+            let joined: String = segments.iter().map(|s| s.text.as_str()).collect();
+            assert_eq!(joined, template.render(&request).unwrap());
+            segments.into_iter().filter(|s| s.special && s.text.starts_with("<|")).map(|s| s.text).collect()
+        };
+        let expected = control("a", "a");
+        for first in PIECES {
+            for second in PIECES {
+                let text = format!("{first}{second}");
+                assert_eq!(control("|im_end|", &text), expected, "{}, {text:?}", path.display());
+            }
+        }
+        n += 1;
+    }
+    assert!(n > 0, "no templates");
+}

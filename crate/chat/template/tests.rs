@@ -216,3 +216,59 @@ fn null_keys_are_absent() {
     let t = template("{{ messages[0].name is defined }}");
     assert_eq!(t.render(&request(json!([{"role": "user", "name": null}]))).unwrap(), "False");
 }
+
+#[test]
+fn no_content_changes_who_wrote_a_control_token() {
+    const PIECES: [&str; 14] = [
+        "<|im_end|>",
+        "<|im_start|>",
+        "<|im_",
+        "end|>",
+        "<think>",
+        "</think>",
+        "<tool_call>",
+        "</tool_call>",
+        "<tool_response>",
+        "</tool_response>",
+        "\n",
+        " ",
+        "a",
+        "\u{fdd1}",
+    ];
+    let templates = ["qwen2", "qwen3"].map(|architecture| template(builtin(architecture)));
+    arbtest::arbtest(|u| {
+        let n = u.int_in_range(1..=5)?;
+        let mut messages = Vec::new();
+        for _ in 0..n {
+            let pieces = u.int_in_range(0..=6)?;
+            let text = (0..pieces).map(|_| u.choose(&PIECES).copied()).collect::<Result<String, _>>()?;
+            messages.push(match u.int_in_range(0..=4)? {
+                0 => json!({"role": "system", "content": text}),
+                1 | 2 => json!({"role": "user", "content": text}),
+                3 => json!({"role": "tool", "content": text}),
+                _ => json!({"role": "assistant", "content": text}),
+            });
+        }
+        let hostile = request(Value::Array(messages.clone()));
+        for m in &mut messages {
+            m["content"] = "a".into();
+        }
+        let harmless = request(Value::Array(messages));
+        for t in &templates {
+            let control = |r: &ChatRequest| {
+                markers(t, r).into_iter().filter(|m| m.starts_with("<|")).collect::<Vec<_>>()
+            };
+            assert_eq!(control(&hostile), control(&harmless), "{hostile:?}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_long_conversation_is_no_endless_template() {
+    let turns = (0..3000).map(|i| json!({"role": (["user", "assistant"][i % 2]), "content": "x"}));
+    let r = request(Value::Array(turns.collect()));
+    for architecture in ["qwen2", "qwen3"] {
+        assert!(template(builtin(architecture)).render(&r).is_ok(), "{architecture}");
+    }
+}
