@@ -2,67 +2,33 @@
 
 mod support;
 
-use std::io::Cursor;
-
-use candle_core::quantized::gguf_file::Content;
-use candle_core::{Device, Tensor};
-use candle_transformers::models::{quantized_qwen2, quantized_qwen3};
 use qwenlet::quant::GgmlType;
-use support::model::{Arch, Mix, Spec, every_model};
+use support::model::{Mix, Spec, every_model};
 use support::reference::Reference;
-use support::relative_l2;
 use support::rng::Rng;
+use support::{candle, relative_l2};
 
 const TOKENS: usize = 24;
 
-/// Tokens `[1, n]` at a position, to logits of the last.
-type Forward = Box<dyn FnMut(&Tensor, usize) -> candle_core::Result<Tensor>>;
-
-/// Logits after each token: the tokens are given one by one, each with the state of those before it.
-fn candle_logits(spec: &Spec, bytes: &[u8], tokens: &[u32]) -> candle_core::Result<Vec<Vec<f32>>> {
-    let mut reader = Cursor::new(bytes);
-    let content = Content::read(&mut reader)?;
-    let device = Device::Cpu;
-    let mut forward: Forward = match spec.arch {
-        Arch::Qwen2 => {
-            let mut model = quantized_qwen2::ModelWeights::from_gguf(content, &mut reader, &device)?;
-            Box::new(move |x, at| model.forward(x, at))
-        }
-        Arch::Qwen3 => {
-            let mut model = quantized_qwen3::ModelWeights::from_gguf(content, &mut reader, &device)?;
-            Box::new(move |x, at| model.forward(x, at))
-        }
-    };
-    let step = |(at, &token): (usize, &u32)| {
-        forward(&Tensor::new(&[[token]], &device)?, at)?.flatten_all()?.to_vec1()
-    };
-    tokens.iter().enumerate().map(step).collect()
-}
-
-/// Candle has every format but IQ4, and no YaRN.
-fn candle_has(spec: &Spec) -> bool {
-    spec.yarn.is_none() && !matches!(spec.mix, Mix::All(GgmlType::Iq4Nl | GgmlType::Iq4Xs))
-}
-
 /// What rounding activations to 8 bits, as Candle does for quantized weights, may cost: the deviation of llama.cpp's CPU
-/// engine on models of this size is 2e-2 to 4e-2, the more where a block of activations has 256 values. Unquantized
-/// weights leave f32 rounding alone.
+/// engine on models of this size is 2e-2 to 4e-2, the more where a block of activations has 256 values. With weights
+/// that are not quantized there is only the rounding of f32.
 fn limit(mix: Mix) -> f64 {
     match mix {
         Mix::All(GgmlType::F32 | GgmlType::F16 | GgmlType::Bf16) => 1e-4,
-        _ => 6e-2,
+        _ => 4e-2,
     }
 }
 
 #[test]
 fn candle_agrees_with_the_plain_reference() {
     let mut compared = 0;
-    for spec in every_model().iter().filter(|s| candle_has(s)) {
+    for spec in every_model().iter().filter(|s| candle::supports(s)) {
         let bytes = spec.to_bytes();
         let mut rng = Rng::new(7);
         let tokens: Vec<u32> = (0..TOKENS).map(|_| rng.below(400) as u32).collect();
         let wanted = Reference::new(&[&bytes]).logits(&tokens);
-        let got = candle_logits(spec, &bytes, &tokens).unwrap();
+        let got = candle::logits(spec, &bytes, &tokens).unwrap();
         let values = got.iter().flatten().map(|&v| v as f64);
         let deviation = relative_l2(values, wanted.iter().flatten().copied());
         println!("{}: {deviation:.1e}", spec.name());

@@ -4,11 +4,14 @@
 //! Included with `#[path]` by tests and by `examples/make_test_models.rs`; none of them uses all of it.
 #![allow(dead_code, unused_imports, unreachable_pub)]
 
+pub mod candle;
+pub mod engine;
 pub mod golden;
 pub mod model;
 pub mod quantize;
 pub mod reference;
 pub mod rng;
+pub mod trace;
 pub mod vocabulary;
 
 use std::path::PathBuf;
