@@ -43,23 +43,26 @@ pub(crate) trait Tile: Layout {
     /// Whether `shift` may be other than zero.
     const SHIFTED: bool;
 
+    /// Groups of 32 columns whose quants come from the same bytes by constant shifts. A tile is a number of turns, each
+    /// with this many groups after each other.
+    const PHASES: usize;
+
     /// What the groups of a tile share.
     type Head<S: Simd>: Copy;
 
     fn head<S: Simd>(s: S, tile: &[u8]) -> Self::Head<S>;
 
-    /// Columns `32 G ..` of a tile.
-    fn group<S: Simd, const G: usize>(s: S, tile: &[u8], head: Self::Head<S>) -> Group<S>;
-}
+    /// `q` of columns `4 I ..` of group `PHASES * turn + PHASE`.
+    fn q<S: Simd, const PHASE: usize, const I: usize>(s: S, tile: &[u8], turn: usize) -> S::B;
 
-/// 32 columns of four rows.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Group<S: Simd> {
-    /// `q` of columns `4 i ..`.
-    pub(crate) q: [S::B; 8],
-    /// By row, for either half of the columns (the same twice without [`Tile::HALF_GROUPS`]).
-    pub(crate) scale: [S::F; 2],
-    pub(crate) shift: [S::F; 2],
+    /// Scale and shift of a half of a group, by row; both halves have the same without [`Tile::HALF_GROUPS`].
+    fn scale_shift<S: Simd>(
+        s: S,
+        tile: &[u8],
+        head: Self::Head<S>,
+        group: usize,
+        half: usize,
+    ) -> (S::F, S::F);
 }
 
 /// Weights that are f32, f16 or bf16.
@@ -67,20 +70,6 @@ pub(crate) trait FloatTile: Layout {
     /// One column of four rows.
     fn column<S: Simd>(s: S, tile: &[u8]) -> S::F;
 }
-
-/// Columns `4 i ..` for `i` in `0..8`, each from an expression in the constant `i`.
-macro_rules! columns {
-    ($i:ident => $e:expr) => {{
-        columns!(@ $i, $e, 0, 1, 2, 3, 4, 5, 6, 7)
-    }};
-    (@ $i:ident, $e:expr, $($n:literal),*) => {
-        [$({
-            const $i: usize = $n;
-            $e
-        }),*]
-    };
-}
-pub(crate) use columns;
 
 /// Four-byte word `i` of four rows.
 #[inline(always)]
@@ -100,17 +89,26 @@ fn as_array<const N: usize>(bytes: &[u8]) -> &[u8; N] {
     bytes.first_chunk().expect("sliced to this length")
 }
 
-/// 32 columns from the four words of nibbles at `first`: columns `0..16` are the low nibbles.
+/// Columns `4 i ..` of the four words of nibbles at `first`: columns `0..16` are the low nibbles.
 #[inline(always)]
-pub(crate) fn nibbles<S: Simd, T: Layout>(s: S, tile: &[u8], first: usize) -> [S::B; 8] {
-    let v = |i: usize| s.load_b(word::<T>(tile, first + i % 4));
-    columns!(I => s.shr_b(v(I), if I < 4 { 0 } else { 4 }, 15))
+pub(crate) fn nibble<S: Simd, T: Layout>(s: S, tile: &[u8], first: usize, i: usize) -> S::B {
+    s.shr_b(s.load_b(word::<T>(tile, first + i % 4)), if i < 4 { 0 } else { 4 }, 15)
 }
 
 /// Bit `from` of each byte moved to bit `to`, all others cleared.
 #[inline(always)]
 pub(crate) fn bit<S: Simd>(s: S, v: S::B, from: u32, to: u32) -> S::B {
     if from >= to { s.shr_b(v, from - to, 1 << to) } else { s.shl_b(v, to - from, 1 << to) }
+}
+
+/// Moves the 256 bits of a field that has bit `g` of byte `l` for element `32 g + l`, each to the byte and bit that `to`
+/// gives for `(g, l)`; or back.
+pub(crate) fn move_bits(from: &[u8], into: &mut [u8], to: fn(usize, usize) -> (usize, usize), forth: bool) {
+    into.fill(0);
+    for (g, l) in (0..256).map(|i| (i / 32, i % 32)) {
+        let ((byte, bit), (to_byte, to_bit)) = if forth { ((l, g), to(g, l)) } else { (to(g, l), (l, g)) };
+        into[to_byte] |= (from[byte] >> bit & 1) << to_bit;
+    }
 }
 
 /// Sixteen six-bit numbers in twelve bytes: the first twelve in the bytes' low bits, two bits of the others above.

@@ -10,8 +10,8 @@ use std::ops::Range;
 
 use super::Product;
 use super::activations::{Activations, Block};
-use crate::kernels::simd::{Kernel, Simd};
-use crate::quant::tile::{Group, TILE_ROWS, Tile};
+use crate::kernels::simd::{Kernel, Quant, Simd};
+use crate::quant::tile::{TILE_ROWS, Tile};
 
 /// Groups of a panel: small enough for the first-level cache.
 const PANEL: usize = 32;
@@ -33,18 +33,18 @@ struct Unpacked<S: Simd> {
     shift: [S::F; 2],
 }
 
-/// Runs `$body` with each group of a tile as the constant `$g`.
-macro_rules! each_group {
-    ($tile:ty, $g:ident => $body:expr) => {
-        each_group!(@ $tile, $g, $body, 0, 1, 2, 3, 4, 5, 6, 7)
-    };
-    (@ $tile:ty, $g:ident, $body:expr, $($n:literal),*) => {
-        $(if 32 * $n < <$tile>::ELEMS {
-            const $g: usize = $n;
+/// Runs `$body` with each of these numbers as the constant `$i`.
+macro_rules! each {
+    ($i:ident in $($value:literal)* => $body:expr) => {
+        $({
+            const $i: usize = $value;
             $body;
         })*
     };
 }
+
+/// Phases that a format may have; those that it has not cost nothing.
+const MAX_PHASES: usize = 4;
 
 impl<T: Tile> Kernel for Quantized<'_, '_, T> {
     type Output = ();
@@ -68,16 +68,15 @@ impl<T: Tile> Quantized<'_, '_, T> {
         let x = self.x.line(0);
         let stripe = self.product.stripe::<T>();
         for (t, tiles) in self.product.tiles.chunks_exact(stripe).enumerate() {
-            let mut sum = [self.product.initial(s, 0, t)];
+            let mut sum = self.product.initial(s, 0, t);
             let blocks = x.chunks_exact(T::ELEMS / 32);
             for (tile, x) in tiles.chunks_exact(TILE_ROWS * T::BYTES).zip(blocks) {
                 let head = T::head(s, tile);
-                each_group!(T, G => {
-                    let group = unpack::<S, T>(s, T::group::<S, G>(s, tile, head));
-                    add_group::<S, T, 1>(s, &group, [&x[G]], &mut sum);
-                });
+                for (turn, x) in x.chunks_exact(T::PHASES).enumerate() {
+                    add_turn::<S, T>(s, tile, head, turn, x, &mut sum);
+                }
             }
-            self.product.store(s, 0, t, sum[0]);
+            self.product.store(s, 0, t, sum);
         }
     }
 
@@ -97,7 +96,11 @@ impl<T: Tile> Quantized<'_, '_, T> {
                 let unpacked = panel.chunks_exact_mut(T::ELEMS / 32);
                 for (tile, panel) in tiles.chunks_exact(bytes).zip(unpacked) {
                     let head = T::head(s, tile);
-                    each_group!(T, G => panel[G] = unpack::<S, T>(s, T::group::<S, G>(s, tile, head)));
+                    for (turn, panel) in panel.chunks_exact_mut(T::PHASES).enumerate() {
+                        each!(PHASE in 0 1 2 3 => if PHASE < T::PHASES {
+                            unpack::<S, T, PHASE>(s, tile, head, turn, &mut panel[PHASE]);
+                        });
+                    }
                 }
                 let mut line = lines.start;
                 while line + 4 <= lines.end {
@@ -135,13 +138,55 @@ impl<T: Tile> Quantized<'_, '_, T> {
     }
 }
 
+/// Group `PHASES * turn + PHASE` of a tile.
 #[inline(always)]
-fn unpack<S: Simd, T: Tile>(s: S, group: Group<S>) -> Unpacked<S> {
-    let w = group.q.map(|q| if T::SIGNED { s.signed(q) } else { s.unsigned(q) });
-    Unpacked { w, scale: group.scale, shift: group.shift }
+fn unpack<S: Simd, T: Tile, const PHASE: usize>(
+    s: S,
+    tile: &[u8],
+    head: T::Head<S>,
+    turn: usize,
+    to: &mut Unpacked<S>,
+) {
+    each!(I in 0 1 2 3 4 5 6 7 => to.w[I] = weights::<S, T>(s, T::q::<S, PHASE, I>(s, tile, turn)));
+    for half in 0..halves::<T>() {
+        let group = T::PHASES * turn + PHASE;
+        (to.scale[half], to.shift[half]) = T::scale_shift(s, tile, head, group, half);
+    }
 }
 
-/// Adds 32 columns of four rows times `R` lines.
+#[inline(always)]
+fn weights<S: Simd, T: Tile>(s: S, q: S::B) -> S::W {
+    if T::SIGNED { s.signed(q) } else { s.unsigned(q) }
+}
+
+#[inline(always)]
+fn dot<S: Simd, T: Tile>(s: S, sum: S::Sum, w: S::W, x: &[Quant; 4]) -> S::Sum {
+    if T::SIGNED { s.dot_signed(sum, w, x) } else { s.dot_unsigned(sum, w, x) }
+}
+
+/// Parts of a group that have scales of their own.
+const fn halves<T: Tile>() -> usize {
+    if T::HALF_GROUPS { 2 } else { 1 }
+}
+
+/// Adds one turn's groups times one line. All phases take from a byte what is theirs while it is at hand.
+#[inline(always)]
+fn add_turn<S: Simd, T: Tile>(s: S, tile: &[u8], head: T::Head<S>, turn: usize, x: &[Block], sum: &mut S::F) {
+    let mut dots = [[s.zero(); 2]; MAX_PHASES];
+    each!(I in 0 1 2 3 4 5 6 7 => each!(PHASE in 0 1 2 3 => if PHASE < T::PHASES {
+        let half = I * halves::<T>() / 8;
+        let w = weights::<S, T>(s, T::q::<S, PHASE, I>(s, tile, turn));
+        dots[PHASE][half] = dot::<S, T>(s, dots[PHASE][half], w, &x[PHASE].q.as_chunks::<4>().0[I]);
+    }));
+    each!(PHASE in 0 1 2 3 => if PHASE < T::PHASES {
+        for half in 0..halves::<T>() {
+            let (scale, shift) = T::scale_shift(s, tile, head, T::PHASES * turn + PHASE, half);
+            *sum = add_scaled::<S, T>(s, *sum, s.rows(dots[PHASE][half]), scale, shift, &x[PHASE], half);
+        }
+    });
+}
+
+/// Adds a group of four rows times `R` lines.
 #[inline(always)]
 fn add_group<S: Simd, T: Tile, const R: usize>(
     s: S,
@@ -149,28 +194,38 @@ fn add_group<S: Simd, T: Tile, const R: usize>(
     x: [&Block; R],
     sums: &mut [S::F; R],
 ) {
-    let n_halves = if T::HALF_GROUPS { 2 } else { 1 };
-    for half in 0..n_halves {
-        let n = 8 / n_halves;
+    for half in 0..halves::<T>() {
+        let n = 8 / halves::<T>();
         let mut dots = [s.zero(); R];
         for (i, w) in group.w.iter().enumerate().skip(half * n).take(n) {
-            for (dot, x) in dots.iter_mut().zip(x) {
-                let x = &x.q.as_chunks::<4>().0[i];
-                *dot = if T::SIGNED { s.dot_signed(*dot, *w, x) } else { s.dot_unsigned(*dot, *w, x) };
+            for (sum, x) in dots.iter_mut().zip(x) {
+                *sum = dot::<S, T>(s, *sum, *w, &x.q.as_chunks::<4>().0[i]);
             }
         }
+        let (scale, shift) = (group.scale[half], group.shift[half]);
         for ((sum, dot), x) in sums.iter_mut().zip(dots).zip(x) {
-            let quants = if T::HALF_GROUPS { x.sums[half] } else { x.sums[0] + x.sums[1] };
-            let mut dot = s.rows(dot);
-            if T::OFFSET != 0 {
-                dot = s.add_i(dot, s.splat_i(-T::OFFSET * quants));
-            }
-            let scale = s.mul(group.scale[half], s.splat(x.d));
-            *sum = s.add(*sum, s.mul(s.to_f(dot), scale));
-            if T::SHIFTED {
-                let total = if T::HALF_GROUPS { x.d * quants as f32 } else { x.sum };
-                *sum = s.add(*sum, s.mul(group.shift[half], s.splat(total)));
-            }
+            *sum = add_scaled::<S, T>(s, *sum, s.rows(dot), scale, shift, x, half);
         }
     }
+}
+
+/// `sum + scale * d * (dot - OFFSET * Σq) + shift * d * Σq` of a group or its half.
+#[inline(always)]
+fn add_scaled<S: Simd, T: Tile>(
+    s: S,
+    sum: S::F,
+    dot: S::I,
+    scale: S::F,
+    shift: S::F,
+    x: &Block,
+    half: usize,
+) -> S::F {
+    let quants = if T::HALF_GROUPS { x.sums[half] } else { x.sums[0] + x.sums[1] };
+    let dot = if T::OFFSET == 0 { dot } else { s.add_i(dot, s.splat_i(-T::OFFSET * quants)) };
+    let sum = s.add(sum, s.mul(s.to_f(dot), s.mul(scale, s.splat(x.d))));
+    if !T::SHIFTED {
+        return sum;
+    }
+    let total = if T::HALF_GROUPS { x.d * quants as f32 } else { x.sum };
+    s.add(sum, s.mul(shift, s.splat(total)))
 }

@@ -2,7 +2,7 @@
 
 use super::LEVELS;
 use crate::kernels::simd::Simd;
-use crate::quant::tile::{Group, Layout, Tile, half, nibbles};
+use crate::quant::tile::{Layout, Tile, half, nibble};
 
 #[derive(Debug)]
 pub(crate) struct Iq4Nl;
@@ -17,6 +17,7 @@ impl Tile for Iq4Nl {
     const SIGNED: bool = true;
     const OFFSET: i32 = 0;
     const HALF_GROUPS: bool = false;
+    const PHASES: usize = 1;
     const SHIFTED: bool = false;
 
     type Head<S: Simd> = S::F;
@@ -27,8 +28,12 @@ impl Tile for Iq4Nl {
     }
 
     #[inline(always)]
-    fn group<S: Simd, const G: usize>(s: S, tile: &[u8], head: Self::Head<S>) -> Group<S> {
-        let q = nibbles::<S, Self>(s, tile, 0).map(|i| s.lookup(&LEVELS, i));
-        Group { q, scale: [head; 2], shift: [s.splat(0.0); 2] }
+    fn q<S: Simd, const PHASE: usize, const I: usize>(s: S, tile: &[u8], _: usize) -> S::B {
+        s.lookup(&LEVELS, nibble::<S, Self>(s, tile, 0, I))
+    }
+
+    #[inline(always)]
+    fn scale_shift<S: Simd>(s: S, _: &[u8], head: Self::Head<S>, _: usize, _: usize) -> (S::F, S::F) {
+        (head, s.splat(0.0))
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::kernels::simd::Simd;
 use crate::quant::iq4_nl::LEVELS;
-use crate::quant::tile::{Group, Layout, Tile, half, nibbles, word};
+use crate::quant::tile::{Layout, Tile, half, nibble, word};
 
 #[derive(Debug)]
 pub(crate) struct Iq4Xs;
@@ -17,6 +17,7 @@ impl Tile for Iq4Xs {
     const SIGNED: bool = true;
     const OFFSET: i32 = 0;
     const HALF_GROUPS: bool = false;
+    const PHASES: usize = 1;
     const SHIFTED: bool = false;
 
     type Head<S: Simd> = (S::F, S::I, S::I);
@@ -27,12 +28,16 @@ impl Tile for Iq4Xs {
     }
 
     #[inline(always)]
-    fn group<S: Simd, const G: usize>(s: S, tile: &[u8], head: Self::Head<S>) -> Group<S> {
+    fn q<S: Simd, const PHASE: usize, const I: usize>(s: S, tile: &[u8], turn: usize) -> S::B {
+        s.lookup(&LEVELS, nibble::<S, Self>(s, tile, 1 + 4 * turn, I))
+    }
+
+    #[inline(always)]
+    fn scale_shift<S: Simd>(s: S, _: &[u8], head: Self::Head<S>, group: usize, _: usize) -> (S::F, S::F) {
         let (d, high, low) = head;
-        let low = s.and_i(s.shr_i(low, 4 * G as u32), s.splat_i(15));
-        let high = s.and_i(s.shr_i(high, 2 * G as u32), s.splat_i(3));
+        let low = s.and_i(s.shr_i(low, 4 * group as u32), s.splat_i(15));
+        let high = s.and_i(s.shr_i(high, 2 * group as u32), s.splat_i(3));
         let scale = s.to_f(s.add_i(s.or_i(low, s.shl_i(high, 4)), s.splat_i(-32)));
-        let q = nibbles::<S, Self>(s, tile, 1 + 4 * G).map(|i| s.lookup(&LEVELS, i));
-        Group { q, scale: [s.mul(d, scale); 2], shift: [s.splat(0.0); 2] }
+        (s.mul(d, scale), s.splat(0.0))
     }
 }

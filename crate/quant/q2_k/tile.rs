@@ -1,7 +1,7 @@
 //! Q2K as the CPU keeps and reads it, see [`tile`](crate::quant::tile).
 
 use crate::kernels::simd::Simd;
-use crate::quant::tile::{Group, Layout, Tile, columns, half, word};
+use crate::quant::tile::{Layout, Tile, half, word};
 
 #[derive(Debug)]
 pub(crate) struct Q2K;
@@ -27,6 +27,7 @@ impl Tile for Q2K {
     const SIGNED: bool = false;
     const OFFSET: i32 = 0;
     const HALF_GROUPS: bool = true;
+    const PHASES: usize = 4;
     const SHIFTED: bool = true;
 
     type Head<S: Simd> = (S::F, S::F);
@@ -37,14 +38,21 @@ impl Tile for Q2K {
     }
 
     #[inline(always)]
-    fn group<S: Simd, const G: usize>(s: S, tile: &[u8], head: Self::Head<S>) -> Group<S> {
+    fn q<S: Simd, const PHASE: usize, const I: usize>(s: S, tile: &[u8], turn: usize) -> S::B {
+        s.shr_b(s.load_b(word::<Self>(tile, 4 + 8 * turn + I)), 2 * PHASE as u32, 3)
+    }
+
+    #[inline(always)]
+    fn scale_shift<S: Simd>(
+        s: S,
+        tile: &[u8],
+        head: Self::Head<S>,
+        group: usize,
+        half: usize,
+    ) -> (S::F, S::F) {
         let (d, minus_dmin) = head;
-        let (h, c) = (G / 4, G as u32 % 4);
-        let q = columns!(I => s.shr_b(s.load_b(word::<Self>(tile, 4 + 8 * h + I)), 2 * c, 3));
-        let scales = s.load_i(word::<Self>(tile, G / 2));
-        let first = 16 * (G as u32 % 2);
-        let scale = |at| s.mul(d, s.field(scales, at, 15));
-        let shift = |at| s.mul(minus_dmin, s.field(scales, at + 4, 15));
-        Group { q, scale: [scale(first), scale(first + 8)], shift: [shift(first), shift(first + 8)] }
+        let scales = s.load_i(word::<Self>(tile, group / 2));
+        let at = 16 * (group % 2) as u32 + 8 * half as u32;
+        (s.mul(d, s.field(scales, at, 15)), s.mul(minus_dmin, s.field(scales, at + 4, 15)))
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::kernels::simd::Simd;
 use crate::quant::tile::{
-    Group, Layout, Tile, bit, byte, columns, half, pack_six_bits, six_bits, unpack_six_bits, word,
+    Layout, Tile, bit, byte, half, move_bits, pack_six_bits, six_bits, unpack_six_bits, word,
 };
 
 #[derive(Debug)]
@@ -16,6 +16,7 @@ impl Layout for Q3K {
     /// `d`, then the scales, then the rest.
     fn pack(block: &[u8], packed: &mut [u8]) {
         packed.copy_from_slice(block);
+        move_bits(&block[..32], &mut packed[..32], third_bit, true);
         packed[..108].rotate_right(12);
         packed.rotate_right(2);
         if let Some(scales) = packed[2..].first_chunk_mut::<12>() {
@@ -30,6 +31,7 @@ impl Layout for Q3K {
         }
         block.rotate_left(2);
         block[..108].rotate_left(12);
+        move_bits(&packed[14..46], &mut block[..32], third_bit, false);
     }
 }
 
@@ -37,6 +39,7 @@ impl Tile for Q3K {
     const SIGNED: bool = false;
     const OFFSET: i32 = 4;
     const HALF_GROUPS: bool = true;
+    const PHASES: usize = 4;
     const SHIFTED: bool = false;
 
     type Head<S: Simd> = (S::F, [S::I; 4]);
@@ -47,15 +50,17 @@ impl Tile for Q3K {
     }
 
     #[inline(always)]
-    fn group<S: Simd, const G: usize>(s: S, tile: &[u8], head: Self::Head<S>) -> Group<S> {
+    fn q<S: Simd, const PHASE: usize, const I: usize>(s: S, tile: &[u8], turn: usize) -> S::B {
+        let low = s.shr_b(s.load_b(word::<Self>(tile, 11 + 8 * turn + I)), 2 * PHASE as u32, 3);
+        let high = s.load_b(word::<Self>(tile, 3 + 4 * turn + I / 2));
+        s.or_b(low, bit(s, high, (PHASE + 4 * (I % 2)) as u32, 2))
+    }
+
+    #[inline(always)]
+    fn scale_shift<S: Simd>(s: S, _: &[u8], head: Self::Head<S>, group: usize, half: usize) -> (S::F, S::F) {
         let (d, scales) = head;
-        let (h, c) = (G / 4, G as u32 % 4);
-        let q = columns!(I => {
-            let low = s.shr_b(s.load_b(word::<Self>(tile, 11 + 8 * h + I)), 2 * c, 3);
-            s.or_b(low, bit(s, s.load_b(word::<Self>(tile, 3 + I)), G as u32, 2))
-        });
-        let scale = |i| s.mul(d, s.sub(byte(s, &scales, i), s.splat(32.0)));
-        Group { q, scale: [scale(2 * G), scale(2 * G + 1)], shift: [s.splat(0.0); 2] }
+        let scale = s.sub(byte(s, &scales, 2 * group + half), s.splat(32.0));
+        (s.mul(d, scale), s.splat(0.0))
     }
 }
 
@@ -70,4 +75,11 @@ fn scale_bytes(v: [u8; 16]) -> [u8; 12] {
         0..8 => v[i] & 15 | v[i + 8] << 4,
         _ => (0..4).fold(0, |byte, j| byte | v[i - 8 + 4 * j] >> 4 << (2 * j)),
     })
+}
+
+/// Where the third bit of element `32 g + l` goes: turn `g / 4` has four words, one for eight columns each, and in them
+/// four bits for every four columns.
+fn third_bit(g: usize, l: usize) -> (usize, usize) {
+    let (turn, phase, i) = (g / 4, g % 4, l / 4);
+    (4 * (4 * turn + i / 2) + l % 4, phase + 4 * (i % 2))
 }

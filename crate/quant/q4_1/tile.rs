@@ -1,7 +1,7 @@
 //! Q4_1 as the CPU keeps and reads it, see [`tile`](crate::quant::tile).
 
 use crate::kernels::simd::Simd;
-use crate::quant::tile::{Group, Layout, Tile, half, nibbles};
+use crate::quant::tile::{Layout, Tile, half, nibble};
 
 #[derive(Debug)]
 pub(crate) struct Q4_1;
@@ -16,6 +16,7 @@ impl Tile for Q4_1 {
     const SIGNED: bool = false;
     const OFFSET: i32 = 0;
     const HALF_GROUPS: bool = false;
+    const PHASES: usize = 1;
     const SHIFTED: bool = true;
 
     type Head<S: Simd> = (S::F, S::F);
@@ -26,7 +27,12 @@ impl Tile for Q4_1 {
     }
 
     #[inline(always)]
-    fn group<S: Simd, const G: usize>(s: S, tile: &[u8], head: Self::Head<S>) -> Group<S> {
-        Group { q: nibbles::<S, Self>(s, tile, 0), scale: [head.0; 2], shift: [head.1; 2] }
+    fn q<S: Simd, const PHASE: usize, const I: usize>(s: S, tile: &[u8], _: usize) -> S::B {
+        nibble::<S, Self>(s, tile, 0, I)
+    }
+
+    #[inline(always)]
+    fn scale_shift<S: Simd>(_: S, _: &[u8], head: Self::Head<S>, _: usize, _: usize) -> (S::F, S::F) {
+        head
     }
 }

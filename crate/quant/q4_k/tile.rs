@@ -2,9 +2,7 @@
 
 use super::scale_min;
 use crate::kernels::simd::Simd;
-use crate::quant::tile::{
-    Group, Layout, Tile, byte, columns, half, pack_six_bits, six_bits, unpack_six_bits, word,
-};
+use crate::quant::tile::{Layout, Tile, byte, half, pack_six_bits, six_bits, unpack_six_bits, word};
 
 #[derive(Debug)]
 pub(crate) struct Q4K;
@@ -29,6 +27,7 @@ impl Tile for Q4K {
     const SIGNED: bool = false;
     const OFFSET: i32 = 0;
     const HALF_GROUPS: bool = false;
+    const PHASES: usize = 2;
     const SHIFTED: bool = true;
 
     type Head<S: Simd> = Head<S>;
@@ -39,11 +38,13 @@ impl Tile for Q4K {
     }
 
     #[inline(always)]
-    fn group<S: Simd, const G: usize>(s: S, tile: &[u8], head: Self::Head<S>) -> Group<S> {
-        let (scale, shift) = head.scale_shift(s, G);
-        let q =
-            columns!(I => s.shr_b(s.load_b(word::<Self>(tile, 3 + 8 * (G / 2) + I)), 4 * (G as u32 % 2), 15));
-        Group { q, scale, shift }
+    fn q<S: Simd, const PHASE: usize, const I: usize>(s: S, tile: &[u8], turn: usize) -> S::B {
+        s.shr_b(s.load_b(word::<Self>(tile, 3 + 8 * turn + I)), 4 * PHASE as u32, 15)
+    }
+
+    #[inline(always)]
+    fn scale_shift<S: Simd>(s: S, _: &[u8], head: Self::Head<S>, group: usize, _: usize) -> (S::F, S::F) {
+        head.scale_shift(s, group)
     }
 }
 
@@ -66,10 +67,8 @@ impl<S: Simd> Head<S> {
 
     /// Scale and shift of group `g`.
     #[inline(always)]
-    pub(crate) fn scale_shift(&self, s: S, g: usize) -> ([S::F; 2], [S::F; 2]) {
-        let scale = s.mul(self.d, byte(s, &self.scales, g));
-        let shift = s.mul(self.minus_dmin, byte(s, &self.scales, 8 + g));
-        ([scale; 2], [shift; 2])
+    pub(crate) fn scale_shift(&self, s: S, g: usize) -> (S::F, S::F) {
+        (s.mul(self.d, byte(s, &self.scales, g)), s.mul(self.minus_dmin, byte(s, &self.scales, 8 + g)))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Q5_0 as the CPU keeps and reads it, see [`tile`](crate::quant::tile).
 
 use crate::kernels::simd::Simd;
-use crate::quant::tile::{Group, Layout, Tile, bit, columns, half, nibbles, word};
+use crate::quant::tile::{Layout, Tile, bit, half, nibble, word};
 
 #[derive(Debug)]
 pub(crate) struct Q5_0;
@@ -26,6 +26,7 @@ impl Tile for Q5_0 {
     const SIGNED: bool = false;
     const OFFSET: i32 = 16;
     const HALF_GROUPS: bool = false;
+    const PHASES: usize = 1;
     const SHIFTED: bool = false;
 
     type Head<S: Simd> = S::F;
@@ -36,8 +37,13 @@ impl Tile for Q5_0 {
     }
 
     #[inline(always)]
-    fn group<S: Simd, const G: usize>(s: S, tile: &[u8], head: Self::Head<S>) -> Group<S> {
-        Group { q: five_bits::<S, Self>(s, tile, 0), scale: [head; 2], shift: [s.splat(0.0); 2] }
+    fn q<S: Simd, const PHASE: usize, const I: usize>(s: S, tile: &[u8], _: usize) -> S::B {
+        five_bits::<S, Self, I>(s, tile, 0)
+    }
+
+    #[inline(always)]
+    fn scale_shift<S: Simd>(s: S, _: &[u8], head: Self::Head<S>, _: usize, _: usize) -> (S::F, S::F) {
+        (head, s.splat(0.0))
     }
 }
 
@@ -59,10 +65,9 @@ pub(crate) fn unpack_fifth(qh: &mut [u8]) {
     qh.copy_from_slice(&bits.to_le_bytes());
 }
 
-/// 32 columns from the fifth bits in word `first` and the nibbles after it.
+/// Columns `4 I ..` from the fifth bits in word `first` and the nibbles after it.
 #[inline(always)]
-pub(crate) fn five_bits<S: Simd, T: Layout>(s: S, tile: &[u8], first: usize) -> [S::B; 8] {
-    let low = nibbles::<S, T>(s, tile, first + 1);
+pub(crate) fn five_bits<S: Simd, T: Layout, const I: usize>(s: S, tile: &[u8], first: usize) -> S::B {
     let high = s.load_b(word::<T>(tile, first));
-    columns!(I => s.or_b(low[I], bit(s, high, I as u32, 4)))
+    s.or_b(nibble::<S, T>(s, tile, first + 1, I), bit(s, high, I as u32, 4))
 }

@@ -2,7 +2,7 @@
 
 use crate::kernels::simd::Simd;
 use crate::quant::q5_0::tile::{five_bits, pack_fifth, unpack_fifth};
-use crate::quant::tile::{Group, Layout, Tile, half};
+use crate::quant::tile::{Layout, Tile, half};
 
 #[derive(Debug)]
 pub(crate) struct Q5_1;
@@ -27,6 +27,7 @@ impl Tile for Q5_1 {
     const SIGNED: bool = false;
     const OFFSET: i32 = 0;
     const HALF_GROUPS: bool = false;
+    const PHASES: usize = 1;
     const SHIFTED: bool = true;
 
     type Head<S: Simd> = (S::F, S::F);
@@ -37,7 +38,12 @@ impl Tile for Q5_1 {
     }
 
     #[inline(always)]
-    fn group<S: Simd, const G: usize>(s: S, tile: &[u8], head: Self::Head<S>) -> Group<S> {
-        Group { q: five_bits::<S, Self>(s, tile, 0), scale: [head.0; 2], shift: [head.1; 2] }
+    fn q<S: Simd, const PHASE: usize, const I: usize>(s: S, tile: &[u8], _: usize) -> S::B {
+        five_bits::<S, Self, I>(s, tile, 0)
+    }
+
+    #[inline(always)]
+    fn scale_shift<S: Simd>(_: S, _: &[u8], head: Self::Head<S>, _: usize, _: usize) -> (S::F, S::F) {
+        head
     }
 }

@@ -1,7 +1,7 @@
 //! Q6K as the CPU keeps and reads it, see [`tile`](crate::quant::tile).
 
 use crate::kernels::simd::Simd;
-use crate::quant::tile::{Group, Layout, Tile, columns, half, word};
+use crate::quant::tile::{Layout, Tile, half, word};
 
 #[derive(Debug)]
 pub(crate) struct Q6K;
@@ -27,6 +27,7 @@ impl Tile for Q6K {
     const SIGNED: bool = false;
     const OFFSET: i32 = 32;
     const HALF_GROUPS: bool = true;
+    const PHASES: usize = 4;
     const SHIFTED: bool = false;
 
     type Head<S: Simd> = S::F;
@@ -37,25 +38,29 @@ impl Tile for Q6K {
     }
 
     #[inline(always)]
-    fn group<S: Simd, const G: usize>(s: S, tile: &[u8], head: Self::Head<S>) -> Group<S> {
-        let (h, c) = (G / 4, G % 4);
-        let q = columns!(I => {
-            let low = s.load_b(word::<Self>(tile, 16 * h + 8 * (c % 2) + I));
-            let high = s.load_b(word::<Self>(tile, 32 + 8 * h + I));
-            let high = match c {
-                0 => s.shl_b(high, 4, 0x30),
-                1 => s.shl_b(high, 2, 0x30),
-                _ => s.shr_b(high, 2 * (c as u32 - 2), 0x30),
-            };
-            s.or_b(s.shr_b(low, 4 * (c as u32 / 2), 15), high)
-        });
-        let scales = s.load_i(word::<Self>(tile, 48 + G / 2));
-        let scale = |i: u32| {
-            // A signed byte: up to the top of its lane, then down with its sign.
-            let byte = s.sar_i(s.shl_i(scales, 24 - 8 * i), 24);
-            s.mul(head, s.to_f(byte))
+    fn q<S: Simd, const PHASE: usize, const I: usize>(s: S, tile: &[u8], turn: usize) -> S::B {
+        let low = s.load_b(word::<Self>(tile, 16 * turn + 8 * (PHASE % 2) + I));
+        let high = s.load_b(word::<Self>(tile, 32 + 8 * turn + I));
+        let high = match PHASE {
+            0 => s.shl_b(high, 4, 0x30),
+            1 => s.shl_b(high, 2, 0x30),
+            _ => s.shr_b(high, 2 * (PHASE as u32 - 2), 0x30),
         };
-        let first = 2 * (G as u32 % 2);
-        Group { q, scale: [scale(first), scale(first + 1)], shift: [s.splat(0.0); 2] }
+        s.or_b(s.shr_b(low, 4 * (PHASE as u32 / 2), 15), high)
+    }
+
+    #[inline(always)]
+    fn scale_shift<S: Simd>(
+        s: S,
+        tile: &[u8],
+        head: Self::Head<S>,
+        group: usize,
+        half: usize,
+    ) -> (S::F, S::F) {
+        let scales = s.load_i(word::<Self>(tile, 48 + group / 2));
+        // A signed byte: up to the top of its lane, then down with its sign.
+        let at = 2 * (group % 2) + half;
+        let scale = s.sar_i(s.shl_i(scales, 24 - 8 * at as u32), 24);
+        (s.mul(head, s.to_f(scale)), s.splat(0.0))
     }
 }

@@ -1,7 +1,7 @@
 //! Q8_0 as the CPU keeps and reads it, see [`tile`](crate::quant::tile).
 
 use crate::kernels::simd::Simd;
-use crate::quant::tile::{Group, Layout, Tile, columns, half, word};
+use crate::quant::tile::{Layout, Tile, half, word};
 
 #[derive(Debug)]
 pub(crate) struct Q8_0;
@@ -16,6 +16,7 @@ impl Tile for Q8_0 {
     const SIGNED: bool = true;
     const OFFSET: i32 = 0;
     const HALF_GROUPS: bool = false;
+    const PHASES: usize = 1;
     const SHIFTED: bool = false;
 
     type Head<S: Simd> = S::F;
@@ -26,8 +27,12 @@ impl Tile for Q8_0 {
     }
 
     #[inline(always)]
-    fn group<S: Simd, const G: usize>(s: S, tile: &[u8], head: Self::Head<S>) -> Group<S> {
-        let q = columns!(I => s.load_b(word::<Self>(tile, I)));
-        Group { q, scale: [head; 2], shift: [s.splat(0.0); 2] }
+    fn q<S: Simd, const PHASE: usize, const I: usize>(s: S, tile: &[u8], _: usize) -> S::B {
+        s.load_b(word::<Self>(tile, I))
+    }
+
+    #[inline(always)]
+    fn scale_shift<S: Simd>(s: S, _: &[u8], head: Self::Head<S>, _: usize, _: usize) -> (S::F, S::F) {
+        (head, s.splat(0.0))
     }
 }
