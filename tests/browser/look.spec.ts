@@ -1,7 +1,34 @@
 // How the page looks and how it is used without a mouse.
 
+import type { Page } from "@playwright/test";
 import { ask, expect, fixSettings, loadUrl, ready, test } from "./fixtures.ts";
 import { QWEN3 } from "./models.ts";
+
+const QUESTION = "Why is the sky blue? Give me the numbers, and a line of code.";
+const ANSWER = `Air scatters short waves of light **much more** than long ones.
+
+| Colour | Wavelength | Scattering |
+|---|---|---|
+| Blue | 450 nm | 2.23 |
+| Green | 550 nm | 1.00 |
+| Red | 700 nm | 0.38 |
+
+Relative to green, that is \`(550 / λ)⁴\`:
+
+\`\`\`python
+def scattering(wavelength_nm: float) -> float:
+    return (550 / wavelength_nm) ** 4  # Rayleigh, relative to green, for wavelengths in nanometres
+\`\`\`
+
+1. Sunlight holds every colour.
+2. Blue is scattered out of the direct light.
+3. So blue reaches the eye from everywhere. 所以天空是蓝色的。`;
+
+/** Puts a conversation where the page will find it. */
+const keepChat = (page: Page, messages: object[]) => page.evaluate((kept) => {
+  for (const key of Object.keys(localStorage)) if (key.startsWith("qwenlet.chat.")) localStorage.removeItem(key);
+  addEventListener("pagehide", () => localStorage.setItem("qwenlet.chat.test", JSON.stringify({ updated: Date.now() + 1e9, messages: kept })));
+}, messages);
 
 const WIDTHS = [[1280, 800], [390, 844]] as const;
 
@@ -25,6 +52,11 @@ for (const [width, height] of WIDTHS) {
         await ask(page, "Write a table of three colours, and a short program. 用中文回答。");
         await fits();
         await shot("answer");
+        await keepChat(page, [{ role: "user", content: QUESTION }, { role: "assistant", content: ANSWER, stats: { tokens: 184, tokensPerSecond: 41.7, firstTokenSeconds: 0.4, model: "" } }]);
+        await page.reload();
+        await ready(page);
+        await fits();
+        await shot("conversation");
         await page.getByRole("button", { name: "Settings" }).click();
         await shot("settings");
         await page.keyboard.press("Escape");
@@ -88,10 +120,7 @@ test("what a model writes cannot become anything but text and safe links", async
     "```html\n<b onclick=alert(1)>code</b>\n```",
     "[c]: https://example.org/late\n[late][c]",
   ].join("\n\n");
-  await page.evaluate((content) => {
-    for (const key of Object.keys(localStorage)) if (key.startsWith("qwenlet.chat.")) localStorage.removeItem(key);
-    localStorage.setItem("qwenlet.chat.test", JSON.stringify({ updated: Date.now() + 1e9, messages: [{ role: "user", content: "<b>me</b>" }, { role: "assistant", content }] }));
-  }, hostile);
+  await keepChat(page, [{ role: "user", content: "<b>me</b>" }, { role: "assistant", content: hostile }]);
   const requests: string[] = [];
   page.on("request", (request) => requests.push(request.url()));
   await page.reload();
@@ -108,11 +137,8 @@ test("what a model writes cannot become anything but text and safe links", async
 
 test("a long conversation is shown at once", async ({ page, site }) => {
   await page.goto(site.url);
-  await page.evaluate(() => {
-    for (const key of Object.keys(localStorage)) if (key.startsWith("qwenlet.chat.")) localStorage.removeItem(key);
-    const content = Array.from({ length: 2000 }, (_, i) => `Paragraph ${i} with **bold** text and \`code\`. 这是中文。`).join("\n\n");
-    localStorage.setItem("qwenlet.chat.test", JSON.stringify({ updated: Date.now() + 1e9, messages: [{ role: "assistant", content }] }));
-  });
+  const paragraphs = Array.from({ length: 2000 }, (_, i) => `Paragraph ${i} with **bold** text and \`code\`. 这是中文。`);
+  await keepChat(page, [{ role: "assistant", content: paragraphs.join("\n\n") }]);
   await page.reload();
   await expect(page.locator(".message.assistant .prose > p")).toHaveCount(2000, { timeout: 5000 });
 });

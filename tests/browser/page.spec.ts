@@ -39,6 +39,25 @@ test("first load from a hub that redirects: progress, a streamed answer, its spe
   await expect(page.locator(".message.assistant .stats")).toHaveText(/\d+ tokens · [\d.,]+ tok\/s · first after [\d.]+ s/);
 });
 
+test("on the GPU where that is asked for, and then on the processor", async ({ page, hub, site }) => {
+  await page.goto(site.url);
+  await fixSettings(page, { maxTokens: 6, seed: 1 });
+  await openModels(page);
+  await page.getByText("GPU", { exact: true }).click();
+  await loadUrl(page, hub.directUrl(QWEN3));
+  await ready(page);
+  await expect(page.locator("#status")).toContainText("On the GPU");
+  await ask(page, "Hello");
+  await openModels(page);
+  await expect(page.locator("#loaded-card")).toContainText("GPU, by WebGPU");
+  await page.getByText("Processor", { exact: true }).first().click();
+  await page.locator("#stored-list").getByRole("button", { name: /^Load/ }).click();
+  await ready(page);
+  await expect(page.locator("#status")).toContainText("On the processor");
+  await ask(page, "Hello again");
+  await expect(page.locator(".message.assistant .stats")).toHaveCount(2);
+});
+
 test("stop, regenerate, new chat, undo", async ({ page, hub, site }) => {
   await page.goto(site.url);
   await fixSettings(page, { seed: 3 });
