@@ -15,6 +15,8 @@ use support::reference::Reference;
 use support::trace::{Trace, trace};
 use support::{engine, fixtures, golden, relative_l2};
 
+type NewBackend = fn() -> Box<dyn Backend>;
+
 fn cpu() -> Box<dyn Backend> {
     Box::new(CpuBackend::new())
 }
@@ -24,8 +26,8 @@ fn webgpu() -> Box<dyn Backend> {
 }
 
 /// What makes a backend, for each that this machine has.
-fn backends() -> Vec<(&'static str, fn() -> Box<dyn Backend>)> {
-    let mut backends: Vec<(_, fn() -> Box<dyn Backend>)> = vec![("cpu", cpu)];
+fn backends() -> Vec<(&'static str, NewBackend)> {
+    let mut backends: Vec<(_, NewBackend)> = vec![("cpu", cpu)];
     match block_on(WebGpuBackend::new(WebGpuOptions::default())) {
         Ok(_) => backends.push(("webgpu", webgpu)),
         Err(e) if e.code() == Code::NoWebgpu && !engine::gpu_required() => {

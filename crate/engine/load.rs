@@ -200,15 +200,14 @@ async fn open_part(open: &mut OpenPart<'_>, n: usize, progress: &mut Tracker<'_>
     let header = loop {
         let chunk = source.next().await?;
         if chunk.is_empty() {
-            // Parsed once more for the error that names the field.
-            let error = match gguf::parse(&read, Some(read.len() as u64)) {
-                Err(error) => error,
-                Ok(_) => Error::new(
-                    Code::TruncatedFile,
-                    format!("the file ends after {} bytes, inside its header", read.len()),
-                ),
-            };
-            return Err(error.context(name));
+            // That is all there is: it has the whole header, or parsing says which field is cut off.
+            match gguf::parse(&read, Some(read.len() as u64)).context(|| name.clone())? {
+                Parsed::Header(header) => break *header,
+                Parsed::NeedMore(n) => {
+                    let message = format!("the file ends after {} bytes, {n} are needed", read.len());
+                    return Err(Error::new(Code::TruncatedFile, message).context(name));
+                }
+            }
         }
         read.extend_from_slice(chunk);
         let bytes = chunk.len() as u64;
