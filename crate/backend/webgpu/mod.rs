@@ -19,7 +19,8 @@ use futures_util::future::LocalBoxFuture;
 use self::batch::Counts;
 use self::device::Gpu;
 use self::memory::Memory;
-use self::program::Program;
+pub use self::program::Matvec;
+use self::program::{Choice, Program};
 use self::weights::{Progress, Room, Uploader};
 use super::{Backend, BackendInfo, BackendKind, RunLimits, RunStats};
 use crate::error::{Code, Error, Result};
@@ -33,6 +34,8 @@ pub struct WebGpuOptions {
     pub default_limits: bool,
     /// Split weights into parts whose bindings have at most so many bytes; the device's limit holds anyway.
     pub max_weight_binding: Option<u64>,
+    /// One shape of the one-row matrix product for all weights; else the adapter and the weight decide.
+    pub matvec: Option<Matvec>,
 }
 
 /// Bytes of weights that may wait in the queue natively before an upload waits for them.
@@ -119,7 +122,9 @@ impl WebGpuBackend {
         let for_weights =
             Room { binding: self.options.max_weight_binding.unwrap_or(u64::MAX).min(room.binding), ..room };
         let memory = gpu.checked(|| Memory::new(gpu, &plan, limits, room, for_weights)).await?;
-        let program = gpu.checked(|| Program::new(gpu, &plan, &memory)).await?;
+        let serial = self.is_software().then_some(Matvec::Serial);
+        let choice = Choice { matvec: self.options.matvec.or(serial) };
+        let program = gpu.checked(|| Program::new(gpu, &plan, &memory, choice)).await?;
         self.count(|s| {
             s.buffers_created += memory.n_buffers + 1;
             s.bind_groups_created += program.n_bind_groups() as u64;

@@ -56,14 +56,43 @@ pub(super) struct Recorded {
     pub(super) weight_bytes: u64,
 }
 
+/// Which shape of the one-row matrix product; the names are those of the kernels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Matvec {
+    Narrow,
+    Wide,
+    Serial,
+}
+
+/// What kernels are chosen by, beside the operation's shape.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Choice {
+    /// Else by the number of rows.
+    pub(super) matvec: Option<Matvec>,
+}
+
+/// Weight rows from which on a GPU is filled without many threads a row.
+const MANY_WEIGHT_ROWS: u32 = 4096;
+
+impl Choice {
+    fn matvec(self, n_rows: u32) -> &'static Kernel {
+        let by_size = if n_rows >= MANY_WEIGHT_ROWS { Matvec::Wide } else { Matvec::Narrow };
+        match self.matvec.unwrap_or(by_size) {
+            Matvec::Narrow => &shader::MATVEC_NARROW,
+            Matvec::Wide => &shader::MATVEC_WIDE,
+            Matvec::Serial => &shader::MATVEC_SERIAL,
+        }
+    }
+}
+
 /// Lines up to which a matrix product reads the weight once a line: beyond, the shape that unpacks it for many pays.
 const FEW_LINES: u32 = 4;
 
 impl Program {
-    pub(super) fn new(gpu: &Gpu, plan: &Plan, memory: &Memory) -> Result<Self> {
+    pub(super) fn new(gpu: &Gpu, plan: &Plan, memory: &Memory, choice: Choice) -> Result<Self> {
         let mut drafts = Vec::new();
         for (i, op) in plan.ops.iter().enumerate() {
-            draft(plan, memory, op, &mut drafts).context(|| format!("operation {i} ({op:?})"))?;
+            draft(plan, memory, choice, op, &mut drafts).context(|| format!("operation {i} ({op:?})"))?;
         }
 
         // Every step's parameters lie in one buffer, each at an offset that a binding may have.
@@ -268,7 +297,13 @@ fn vector(memory: &Memory, weight: WeightId) -> Result<&wgpu::Buffer> {
 }
 
 /// The dispatches of an operation.
-fn draft<'a>(plan: &Plan, memory: &'a Memory, op: &Op, drafts: &mut Vec<Draft<'a>>) -> Result<()> {
+fn draft<'a>(
+    plan: &Plan,
+    memory: &'a Memory,
+    choice: Choice,
+    op: &Op,
+    drafts: &mut Vec<Draft<'a>>,
+) -> Result<()> {
     let slot = |slice: Slice| whole(memory.slot(slice.buffer));
     let needs = |holds: bool, what: &str| if holds { Ok(()) } else { Err(Error::internal(what)) };
     let any = u32::MAX;
@@ -333,8 +368,12 @@ fn draft<'a>(plan: &Plan, memory: &'a Memory, op: &Op, drafts: &mut Vec<Draft<'a
                         RowSet::Output => run::N_OUTPUTS,
                     } as u32,
                 };
-                let few = part.n_rows.div_ceil((shader::TILE_ROWS * shader::MATVEC_TILES) as u32);
+                let matvec = choice.matvec(part.n_rows);
+                let few = part.n_rows.div_ceil((shader::TILE_ROWS * matvec.constant("tiles")) as u32);
                 let many = part.n_rows.div_ceil(shader::MATMUL_COLS as u32);
+                let tiled = |kernel: &'static Kernel, max_lines| {
+                    (kernel, Some(w.ty), max_lines, many, kernel.constant("lines") as u32)
+                };
                 drafts.push(Draft {
                     // Without a bias any read-only buffer will do.
                     buffers: vec![
@@ -347,8 +386,9 @@ fn draft<'a>(plan: &Plan, memory: &'a Memory, op: &Op, drafts: &mut Vec<Draft<'a
                     params: params.words(),
                     rows,
                     shapes: vec![
-                        (&shader::MATVEC, Some(w.ty), FEW_LINES, few, 1),
-                        (&shader::MATMUL, Some(w.ty), any, many, shader::MATMUL_ROWS as u32),
+                        (matvec, Some(w.ty), FEW_LINES, few, 1),
+                        tiled(&shader::MATMUL_32, 32),
+                        tiled(&shader::MATMUL_64, any),
                     ],
                     weight_bytes: part.quant_bytes + part.scale_bytes,
                 });
@@ -409,7 +449,10 @@ fn draft<'a>(plan: &Plan, memory: &'a Memory, op: &Op, drafts: &mut Vec<Draft<'a
                 scale,
             };
             let buffers = vec![slot(q), whole(&state.keys), whole(&state.values), slot(out)];
-            drafts.push(single(&shader::ATTENTION, n_heads, buffers, params.words(), RowSet::All));
+            let group = n_heads / n_kv_heads;
+            let kernel = if group <= 2 { &shader::ATTENTION_2 } else { &shader::ATTENTION_4 };
+            let groups = n_kv_heads * group.div_ceil(kernel.constant("queries") as u32);
+            drafts.push(single(kernel, groups, buffers, params.words(), RowSet::All));
         }
         Op::SiluMul { gate, up, out } => {
             let rows = rows_of(plan, out);

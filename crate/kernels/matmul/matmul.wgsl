@@ -1,7 +1,7 @@
-// Many rows: a workgroup makes 64 weight rows times {{ matmul_rows }} lines, 32 columns at a time from workgroup
-// memory. Each of its 8 x 8 threads makes 8 weight rows times {{ matmul_rows // 8 }} lines.
-{% set quads = matmul_rows // 4 %}
-{% set mine = matmul_rows // 32 %}
+// Many rows: a workgroup makes 64 weight rows times {{ lines }} lines, 32 columns at a time from workgroup
+// memory. Each of its 8 x 8 threads makes 8 weight rows times {{ lines // 8 }} lines.
+{% set quads = lines // 4 %}
+{% set mine = lines // 32 %}
 // Weights: [row][column / 4], the column rotated by the row so that a read of 8 rows meets 8 different banks.
 var<workgroup> w_tile: array<vec4<f32>, 512>;
 // Activations: [column][line / 4].
@@ -10,7 +10,7 @@ var<workgroup> x_tile: array<vec4<f32>, {{ 32 * quads }}>;
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let n_lines = run[params.count_at];
-    let first_line = workgroup.y * {{ matmul_rows }}u;
+    let first_line = workgroup.y * {{ lines }}u;
     let first_row = workgroup.x * 64u;
     let weight_at = weight_row(first_row + thread);
     let tn = thread % 8u;

@@ -6,8 +6,10 @@
 
 pub mod params;
 
+use std::collections::BTreeMap;
+
+use minijinja::Environment;
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, context};
 
 /// How a shader uses a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +29,7 @@ pub struct Binding {
 /// Binding 0 is the parameters, 1 the run data.
 pub const FIRST_BUFFER: u32 = 2;
 
-/// An operation's shader. Constants such as tile sizes are in the file, or here where Rust needs them too.
+/// An operation's shader, or one of several variants of it.
 #[derive(Debug)]
 pub struct Kernel {
     pub name: &'static str,
@@ -37,7 +39,16 @@ pub struct Kernel {
     pub reads_weights: bool,
     /// Whether it needs the layout of keys and values.
     reads_state: bool,
+    /// What variants of the same source differ in, and other sizes that Rust needs too.
+    constants: &'static [(&'static str, usize)],
     source: &'static str,
+}
+
+impl Kernel {
+    /// A constant of the kernel's row; 0 where it has none of that name.
+    pub fn constant(&self, name: &str) -> usize {
+        self.constants.iter().find(|c| c.0 == name).map_or(0, |c| c.1)
+    }
 }
 
 const fn read(name: &'static str, ty: &'static str) -> Binding {
@@ -65,28 +76,39 @@ pub const EMBED: Kernel = Kernel {
     buffers: &[read("quants", "array<vec4<u32>>"), read("scales", "array<u32>"), write("out", VEC4)],
     reads_weights: true,
     reads_state: false,
+    constants: &[],
     source: include_str!("../embed/embed.wgsl"),
 };
 
-/// The one-row shape of a matrix product: bound by the bytes of the weight.
-pub const MATVEC: Kernel = Kernel {
-    name: "matvec",
-    params: params::MatMul::WGSL,
-    buffers: MATMUL_BUFFERS,
-    reads_weights: true,
-    reads_state: false,
-    source: include_str!("../matmul/matvec.wgsl"),
-};
+const fn matvec(name: &'static str, constants: &'static [(&'static str, usize)]) -> Kernel {
+    Kernel {
+        name,
+        params: params::MatMul::WGSL,
+        buffers: MATMUL_BUFFERS,
+        reads_weights: true,
+        reads_state: false,
+        constants,
+        source: include_str!("../matmul/matvec.wgsl"),
+    }
+}
 
-/// The many-row shape of a matrix product: bound by arithmetic.
-pub const MATMUL: Kernel = Kernel {
-    name: "matmul",
-    params: params::MatMul::WGSL,
-    buffers: MATMUL_BUFFERS,
-    reads_weights: true,
-    reads_state: false,
-    source: include_str!("../matmul/matmul.wgsl"),
-};
+/// The one-row shape of a matrix product, bound by the bytes of the weight: `tiles` of weight rows a workgroup,
+/// `splits` threads a row. Few rows need many threads each to fill a GPU.
+pub const MATVEC_NARROW: Kernel = matvec("matvec narrow", &[("tiles", 1), ("splits", 16)]);
+/// Many rows fill a GPU by themselves, and a thread with several reads its activations once for all of them.
+pub const MATVEC_WIDE: Kernel = matvec("matvec wide", &[("tiles", 4), ("splits", 8)]);
+/// A software adapter has no need of many threads.
+pub const MATVEC_SERIAL: Kernel = matvec("matvec serial", &[("tiles", 4), ("splits", 4)]);
+
+const fn matmul(name: &'static str, constants: &'static [(&'static str, usize)]) -> Kernel {
+    Kernel { source: include_str!("../matmul/matmul.wgsl"), ..matvec(name, constants) }
+}
+
+/// The many-row shape of a matrix product, bound by arithmetic: 64 weight rows times `lines` a workgroup.
+pub const MATMUL_32: Kernel = matmul("matmul 32", &[("lines", 32)]);
+pub const MATMUL_64: Kernel = matmul("matmul 64", &[("lines", 64)]);
+/// Weight rows that a workgroup of the many-row product covers.
+pub const MATMUL_COLS: usize = 64;
 
 pub const RMS_NORM: Kernel = Kernel {
     name: "rms_norm",
@@ -94,6 +116,7 @@ pub const RMS_NORM: Kernel = Kernel {
     buffers: &[read("x", VEC4), read("weight", VEC4), write("out", VEC4)],
     reads_weights: false,
     reads_state: false,
+    constants: &[],
     source: include_str!("../rms_norm/rms_norm.wgsl"),
 };
 
@@ -103,6 +126,7 @@ pub const ROPE: Kernel = Kernel {
     buffers: &[read("rotations", "array<vec2<f32>>"), write("x", SCALAR)],
     reads_weights: false,
     reads_state: false,
+    constants: &[],
     source: include_str!("../rope/rope.wgsl"),
 };
 
@@ -112,17 +136,30 @@ pub const STORE_KV: Kernel = Kernel {
     buffers: &[read("k", VEC4), read("v", VEC4), write("keys", VEC4), write("values", VEC4)],
     reads_weights: false,
     reads_state: true,
+    constants: &[],
     source: include_str!("../store_kv/store_kv.wgsl"),
 };
 
-pub const ATTENTION: Kernel = Kernel {
-    name: "attention",
-    params: params::Attention::WGSL,
-    buffers: &[read("q", VEC4), read("keys", VEC4), read("values", VEC4), write("out", VEC4)],
-    reads_weights: false,
-    reads_state: true,
-    source: include_str!("../attention/attention.wgsl"),
-};
+const ATTENTION_BUFFERS: &[Binding] =
+    &[read("q", VEC4), read("keys", VEC4), read("values", VEC4), write("out", VEC4)];
+
+const fn attention(name: &'static str, constants: &'static [(&'static str, usize)]) -> Kernel {
+    Kernel {
+        name,
+        params: params::Attention::WGSL,
+        buffers: ATTENTION_BUFFERS,
+        reads_weights: false,
+        reads_state: true,
+        constants,
+        source: include_str!("../attention/attention.wgsl"),
+    }
+}
+
+/// `queries` heads of a group share a workgroup.
+pub const ATTENTION_2: Kernel =
+    attention("attention 2", &[("queries", 2), ("threads", 128), ("chunk_pages", 8)]);
+pub const ATTENTION_4: Kernel =
+    attention("attention 4", &[("queries", 4), ("threads", 128), ("chunk_pages", 8)]);
 
 pub const SILU_MUL: Kernel = Kernel {
     name: "silu_mul",
@@ -130,6 +167,7 @@ pub const SILU_MUL: Kernel = Kernel {
     buffers: &[read("gate", VEC4), read("up", VEC4), write("out", VEC4)],
     reads_weights: false,
     reads_state: false,
+    constants: &[],
     source: include_str!("../silu_mul/silu_mul.wgsl"),
 };
 
@@ -139,11 +177,25 @@ pub const SELECT_ROWS: Kernel = Kernel {
     buffers: &[read("x", VEC4), write("out", VEC4)],
     reads_weights: false,
     reads_state: false,
+    constants: &[],
     source: include_str!("../select_rows/select_rows.wgsl"),
 };
 
-pub const KERNELS: &[&Kernel] =
-    &[&EMBED, &MATVEC, &MATMUL, &RMS_NORM, &ROPE, &STORE_KV, &ATTENTION, &SILU_MUL, &SELECT_ROWS];
+pub const KERNELS: &[&Kernel] = &[
+    &EMBED,
+    &MATVEC_NARROW,
+    &MATVEC_WIDE,
+    &MATVEC_SERIAL,
+    &MATMUL_32,
+    &MATMUL_64,
+    &RMS_NORM,
+    &ROPE,
+    &STORE_KV,
+    &ATTENTION_2,
+    &ATTENTION_4,
+    &SILU_MUL,
+    &SELECT_ROWS,
+];
 
 /// Weight rows that are interleaved: neighbouring threads, one a row, read neighbouring words.
 pub const TILE_ROWS: usize = 16;
@@ -244,31 +296,19 @@ pub fn assemble(
     let mut env = Environment::new();
     env.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
     env.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-    env.render_str(
-        &text,
-        context! {
-            n_rows_at => run::N_ROWS,
-            n_outputs_at => run::N_OUTPUTS,
-            outputs_at => run::OUTPUTS_AT,
-            rows_at => run::ROWS_AT,
-            row_words => run::ROW_WORDS,
-            page_tokens,
-            tile_rows => TILE_ROWS,
-            quant_words => unpack.map(|u| u.quant_words),
-            scale_words => unpack.map(|u| u.scale_words),
-            matvec_splits => MATVEC_SPLITS,
-            matvec_tiles => MATVEC_TILES,
-            matmul_rows => MATMUL_ROWS,
-        },
-    )
+    let sizes = [
+        ("n_rows_at", run::N_ROWS),
+        ("n_outputs_at", run::N_OUTPUTS),
+        ("outputs_at", run::OUTPUTS_AT),
+        ("rows_at", run::ROWS_AT),
+        ("row_words", run::ROW_WORDS),
+        ("page_tokens", page_tokens),
+        ("tile_rows", TILE_ROWS),
+    ];
+    let planes = unpack.map(|u| [("quant_words", u.quant_words), ("scale_words", u.scale_words)]);
+    let names = sizes.iter().chain(planes.iter().flatten()).chain(kernel.constants);
+    env.render_str(&text, names.copied().collect::<BTreeMap<_, _>>())
 }
 
-/// Threads that share a weight row in the one-row product.
-pub const MATVEC_SPLITS: usize = 8;
-/// Tiles of weight rows that a workgroup of the one-row product covers.
-pub const MATVEC_TILES: usize = 1;
-/// Weight rows and activation rows that a workgroup of the many-row product covers.
-pub const MATMUL_COLS: usize = 64;
-pub const MATMUL_ROWS: usize = 32;
 /// Threads of a workgroup of the element-wise kernels.
 pub const LANES: usize = 64;

@@ -2,13 +2,13 @@
 
 use super::support::{ALL, Builder, Random, limits, load, open, random_blocks, read};
 use crate::backend::Backend;
-use crate::backend::webgpu::WebGpuOptions;
 use crate::backend::webgpu::weights::{Room, cut};
+use crate::backend::webgpu::{Matvec, WebGpuOptions};
 use crate::plan::state::PageId;
 use crate::plan::{Batch, Op, Row, RowSet, Weight, WeightKind};
 use crate::quant::{self, GgmlType};
 
-const TOKENS: usize = 53;
+const TOKENS: usize = 75;
 
 fn rows(tokens: impl Iterator<Item = usize>) -> Vec<Row> {
     (0..)
@@ -104,7 +104,7 @@ fn products_of(ty: GgmlType, seed: u64, options: WebGpuOptions, hostile: bool) {
         let bias = has_bias.then(|| plan.vector(&bias_values));
         plan.ops.push(Op::MatMul { x, weight, bias, out, accumulate });
         let (plan, weights) = plan.finish(out.buffer);
-        load(&mut backend, &plan, &weights, limits(40, 1));
+        load(&mut backend, &plan, &weights, limits(70, 1));
 
         let table = |id: usize, width: usize| {
             let mut values = vec![0.0; TOKENS * width];
@@ -113,7 +113,7 @@ fn products_of(ty: GgmlType, seed: u64, options: WebGpuOptions, hostile: bool) {
         };
         let stride = plan.buffer(out.buffer).width as usize;
         let (xs, before) = (table(0, cols), table(1, stride));
-        for lines in [1, 3, 4, 5, 33, 40] {
+        for lines in [1, 4, 5, 33, 70] {
             let rows = rows((0..lines).map(|i| (i * 7) % TOKENS));
             backend.run(&batch(&rows)).unwrap();
             let got = read(&mut backend, out.buffer);
@@ -144,14 +144,16 @@ fn products_of(ty: GgmlType, seed: u64, options: WebGpuOptions, hostile: bool) {
 
 #[test]
 fn products_of_every_format_with_one_and_many_rows() {
-    for (seed, ty) in (1..).zip(ALL) {
-        products_of(ty, seed, WebGpuOptions::default(), false);
+    for matvec in [Matvec::Narrow, Matvec::Wide, Matvec::Serial] {
+        for (seed, ty) in (1..).zip(ALL) {
+            products_of(ty, seed, WebGpuOptions { matvec: Some(matvec), ..Default::default() }, false);
+        }
     }
 }
 
 #[test]
 fn products_of_split_weights_on_a_device_with_the_default_limits() {
-    let options = WebGpuOptions { default_limits: true, max_weight_binding: Some(60_000) };
+    let options = WebGpuOptions { default_limits: true, max_weight_binding: Some(60_000), matvec: None };
     for (seed, ty) in (1..).zip(ALL) {
         products_of(ty, seed, options.clone(), false);
     }
