@@ -18,7 +18,7 @@ fn rows(tokens: impl Iterator<Item = usize>) -> Vec<Row> {
 }
 
 fn batch(rows: &[Row]) -> Batch<'_> {
-    Batch { rows, tables: &[&[PageId(0)]] }
+    Batch { rows, tables: &[&[PageId(0), PageId(1)]] }
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn embeddings_of_every_format_are_the_decoded_rows() {
                 let out = plan.buffer("out", cols, RowSet::All);
                 plan.ops.push(Op::Embed { table, out });
                 let (plan, weights) = plan.finish(out.buffer);
-                load(&mut backend, &plan, &weights, limits(TOKENS, 1));
+                load(&mut backend, &plan, &weights, limits(TOKENS, 2));
 
                 let rows = rows((0..TOKENS).rev());
                 backend.run(&batch(&rows)).unwrap();
@@ -104,7 +104,7 @@ fn products_of(ty: GgmlType, seed: u64, options: WebGpuOptions, hostile: bool) {
         let bias = has_bias.then(|| plan.vector(&bias_values));
         plan.ops.push(Op::MatMul { x, weight, bias, out, accumulate });
         let (plan, weights) = plan.finish(out.buffer);
-        load(&mut backend, &plan, &weights, limits(70, 1));
+        load(&mut backend, &plan, &weights, limits(70, 2));
 
         let table = |id: usize, width: usize| {
             let mut values = vec![0.0; TOKENS * width];
