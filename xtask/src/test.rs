@@ -125,9 +125,11 @@ fn types() -> Result<()> {
     Ok(())
 }
 
-/// A browser test is given the Chromium to use; what it serves and packs is what `build` made.
+/// A browser test is given the Chromium to use; what it serves and packs is what `build` made, the models that it loads
+/// are written by an example, and the native example says what to expect.
 fn browser_test(folder: &str) -> Result<()> {
     let chromium = install::chromium()?;
+    run(cargo().args(["build", "--release", "--examples"]))?;
     install::npm("xtask/serve")?;
     install::npm(folder)?;
     run(program("npm", folder).arg("test").env("QWENLET_CHROMIUM", chromium))
@@ -138,6 +140,5 @@ fn package() -> Result<()> {
 }
 
 fn browser() -> Result<()> {
-    run(cargo().args(["build", "--release", "--examples"]))?;
     browser_test("tests/browser")
 }
