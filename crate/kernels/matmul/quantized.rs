@@ -179,9 +179,9 @@ fn add_turn<S: Simd, T: Tile>(s: S, tile: &[u8], head: T::Head<S>, turn: usize, 
         dots[PHASE][half] = dot::<S, T>(s, dots[PHASE][half], w, &x[PHASE].q.as_chunks::<4>().0[I]);
     }));
     each!(PHASE in 0 1 2 3 => if PHASE < T::PHASES {
-        for half in 0..halves::<T>() {
+        for (half, dot) in dots[PHASE].into_iter().enumerate().take(halves::<T>()) {
             let (scale, shift) = T::scale_shift(s, tile, head, T::PHASES * turn + PHASE, half);
-            *sum = add_scaled::<S, T>(s, *sum, s.rows(dots[PHASE][half]), scale, shift, &x[PHASE], half);
+            *sum = add_scaled::<S, T>(s, *sum, s.rows(dot), scale, shift, &x[PHASE], half);
         }
     });
 }
