@@ -72,8 +72,8 @@ const fn row(
     Format { ty, id, name, block_elems: block.0, block_bytes: block.1, decode, cpu }
 }
 
-/// Every supported type, in the order of [`GgmlType`].
-pub const FORMATS: [Format; 15] = [
+/// Every supported type, in the order of [`GgmlType`]. A static, so that the kernels it names are compiled once, here.
+pub static FORMATS: [Format; 15] = [
     row(GgmlType::F32, 0, "F32", (1, 4), float::decode_f32, Cpu::float::<float::tile::F32>()),
     row(GgmlType::F16, 1, "F16", (1, 2), float::decode_f16, Cpu::float::<float::tile::F16>()),
     row(GgmlType::Bf16, 30, "BF16", (1, 2), float::decode_bf16, Cpu::float::<float::tile::Bf16>()),

@@ -5,6 +5,7 @@
 //! line's result does not depend on how many there are.
 
 use std::array::from_fn;
+use std::hint::black_box;
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -83,6 +84,9 @@ impl<T: Tile> Quantized<'_, '_, T> {
     #[inline(always)]
     fn lines<S: Simd>(&mut self, s: S, lines: Range<usize>) {
         let width = self.x.width();
+        // Hidden from the compiler, which else unrolls the innermost loop and puts off its additions to the end: many
+        // more values than there are registers, and half the speed in WebAssembly.
+        let columns = black_box(8 / halves::<T>());
         let stripe = self.product.stripe::<T>();
         let zero = s.splat(0.0);
         let empty = s.unsigned(s.load_b(&[0; 16]));
@@ -104,11 +108,11 @@ impl<T: Tile> Quantized<'_, '_, T> {
                 }
                 let mut line = lines.start;
                 while line + 4 <= lines.end {
-                    self.panel_lines::<S, 4>(s, panel, t, first, line);
+                    self.panel_lines::<S, 4>(s, panel, columns, t, first, line);
                     line += 4;
                 }
                 while line < lines.end {
-                    self.panel_lines::<S, 1>(s, panel, t, first, line);
+                    self.panel_lines::<S, 1>(s, panel, columns, t, first, line);
                     line += 1;
                 }
             }
@@ -121,6 +125,7 @@ impl<T: Tile> Quantized<'_, '_, T> {
         &mut self,
         s: S,
         panel: &[Unpacked<S>],
+        columns: usize,
         t: usize,
         first: usize,
         line: usize,
@@ -130,7 +135,7 @@ impl<T: Tile> Quantized<'_, '_, T> {
             if first == 0 { self.product.initial(s, line + r, t) } else { self.product.load(s, line + r, t) }
         });
         for (g, group) in panel.iter().enumerate() {
-            add_group::<S, T, R>(s, group, from_fn(|r| &x[r][g]), &mut sums);
+            add_group::<S, T, R>(s, group, columns, from_fn(|r| &x[r][g]), &mut sums);
         }
         for (r, sum) in sums.into_iter().enumerate() {
             self.product.store(s, line + r, t, sum);
@@ -186,20 +191,22 @@ fn add_turn<S: Simd, T: Tile>(s: S, tile: &[u8], head: T::Head<S>, turn: usize, 
     });
 }
 
-/// Adds a group of four rows times `R` lines.
+/// Adds a group of four rows times `R` lines. `columns` is 8 / [`halves`], see [`Quantized::lines`].
 #[inline(always)]
 fn add_group<S: Simd, T: Tile, const R: usize>(
     s: S,
     group: &Unpacked<S>,
+    columns: usize,
     x: [&Block; R],
     sums: &mut [S::F; R],
 ) {
     for half in 0..halves::<T>() {
-        let n = 8 / halves::<T>();
+        let w = &group.w[half * columns..][..columns];
+        let x4: [&[[Quant; 4]]; R] = from_fn(|r| &x[r].q.as_chunks::<4>().0[half * columns..][..columns]);
         let mut dots = [s.zero(); R];
-        for (i, w) in group.w.iter().enumerate().skip(half * n).take(n) {
-            for (sum, x) in dots.iter_mut().zip(x) {
-                *sum = dot::<S, T>(s, *sum, *w, &x.q.as_chunks::<4>().0[i]);
+        for (i, w) in w.iter().enumerate() {
+            for (sum, x) in dots.iter_mut().zip(x4) {
+                *sum = dot::<S, T>(s, *sum, *w, &x[i]);
             }
         }
         let (scale, shift) = (group.scale[half], group.shift[half]);
