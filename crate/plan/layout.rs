@@ -61,11 +61,10 @@ impl Layout {
             slot_of[b] = s;
         }
         // A buffer that no operation writes has no place in a plan; give it one rather than an index out of range.
-        for b in 0..n {
-            if slot_of[b] == usize::MAX {
-                slots.push(Slot { width: plan.buffers[b].width, rows: plan.buffers[b].rows });
-                busy_until.push(None);
-                slot_of[b] = slots.len() - 1;
+        for (slot, buffer) in slot_of.iter_mut().zip(&plan.buffers) {
+            if *slot == usize::MAX {
+                slots.push(Slot { width: buffer.width, rows: buffer.rows });
+                *slot = slots.len() - 1;
             }
         }
         Self { slots, slot_of }

@@ -72,7 +72,7 @@ impl PagePool {
         if n == 0 {
             return Ok(None);
         }
-        let tail_shared = table.len % PAGE_TOKENS != 0
+        let tail_shared = !table.len.is_multiple_of(PAGE_TOKENS)
             && self.references[table.pages[table.len / PAGE_TOKENS].0 as usize] > 1;
         let wanted = (table.len + n).div_ceil(PAGE_TOKENS);
         let needed = wanted - table.pages.len() + usize::from(tail_shared);
