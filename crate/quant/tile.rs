@@ -52,8 +52,8 @@ pub(crate) trait Tile: Layout {
 
     fn head<S: Simd>(s: S, tile: &[u8]) -> Self::Head<S>;
 
-    /// `q` of columns `4 I ..` of group `PHASES * turn + PHASE`.
-    fn q<S: Simd, const PHASE: usize, const I: usize>(s: S, tile: &[u8], turn: usize) -> S::B;
+    /// `q` of columns `16 HALF + 4 i ..` of group `PHASES * turn + PHASE`, `i` in `0..4`.
+    fn q<S: Simd, const PHASE: usize, const HALF: usize>(s: S, tile: &[u8], turn: usize, i: usize) -> S::B;
 
     /// Scale and shift of a half of a group, by row; both halves have the same without [`Tile::HALF_GROUPS`].
     fn scale_shift<S: Simd>(
@@ -89,10 +89,10 @@ fn as_array<const N: usize>(bytes: &[u8]) -> &[u8; N] {
     bytes.first_chunk().expect("sliced to this length")
 }
 
-/// Columns `4 i ..` of the four words of nibbles at `first`: columns `0..16` are the low nibbles.
+/// The low nibbles (`HIGH` 0) or the high ones (1) of a word.
 #[inline(always)]
-pub(crate) fn nibble<S: Simd, T: Layout>(s: S, tile: &[u8], first: usize, i: usize) -> S::B {
-    s.shr_b(s.load_b(word::<T>(tile, first + i % 4)), if i < 4 { 0 } else { 4 }, 15)
+pub(crate) fn nibble<S: Simd, T: Layout, const HIGH: usize>(s: S, tile: &[u8], i: usize) -> S::B {
+    s.shr_b(s.load_b(word::<T>(tile, i)), 4 * HIGH as u32, 15)
 }
 
 /// Bit `from` of each byte moved to bit `to`, all others cleared.
@@ -101,12 +101,15 @@ pub(crate) fn bit<S: Simd>(s: S, v: S::B, from: u32, to: u32) -> S::B {
     if from >= to { s.shr_b(v, from - to, 1 << to) } else { s.shl_b(v, to - from, 1 << to) }
 }
 
-/// Moves the 256 bits of a field that has bit `g` of byte `l` for element `32 g + l`, each to the byte and bit that `to`
-/// gives for `(g, l)`; or back.
-pub(crate) fn move_bits(from: &[u8], into: &mut [u8], to: fn(usize, usize) -> (usize, usize), forth: bool) {
+/// Rearranges (or, with `forth` false, restores) the 256 bits of a field that has bit `g` of byte `l` for element
+/// `32 g + l`, for formats of four phases: word `4 turn + i` gets bit `phase + 4 half` of its four bytes for the columns
+/// `16 half + 4 i ..` of group `4 turn + phase`.
+pub(crate) fn move_bits(from: &[u8], into: &mut [u8], forth: bool) {
     into.fill(0);
     for (g, l) in (0..256).map(|i| (i / 32, i % 32)) {
-        let ((byte, bit), (to_byte, to_bit)) = if forth { ((l, g), to(g, l)) } else { (to(g, l), (l, g)) };
+        let (turn, phase, half, i) = (g / 4, g % 4, l / 16, l / 4 % 4);
+        let (file, ours) = ((l, g), (4 * (4 * turn + i) + l % 4, phase + 4 * half));
+        let ((byte, bit), (to_byte, to_bit)) = if forth { (file, ours) } else { (ours, file) };
         into[to_byte] |= (from[byte] >> bit & 1) << to_bit;
     }
 }

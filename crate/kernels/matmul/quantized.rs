@@ -67,6 +67,8 @@ impl<T: Tile> Quantized<'_, '_, T> {
     #[inline(always)]
     fn one_line<S: Simd>(&mut self, s: S) {
         let x = self.x.line(0);
+        // Hidden from the compiler where there are many sums, as in `lines`.
+        let words = if T::PHASES == 1 { 4 } else { black_box(4) };
         let stripe = self.product.stripe::<T>();
         for (t, tiles) in self.product.tiles.chunks_exact(stripe).enumerate() {
             let mut sum = self.product.initial(s, 0, t);
@@ -74,7 +76,7 @@ impl<T: Tile> Quantized<'_, '_, T> {
             for (tile, x) in tiles.chunks_exact(TILE_ROWS * T::BYTES).zip(blocks) {
                 let head = T::head(s, tile);
                 for (turn, x) in x.chunks_exact(T::PHASES).enumerate() {
-                    add_turn::<S, T>(s, tile, head, turn, x, &mut sum);
+                    add_turn::<S, T>(s, tile, head, turn, words, x, &mut sum);
                 }
             }
             self.product.store(s, 0, t, sum);
@@ -152,7 +154,10 @@ fn unpack<S: Simd, T: Tile, const PHASE: usize>(
     turn: usize,
     to: &mut Unpacked<S>,
 ) {
-    each!(I in 0 1 2 3 4 5 6 7 => to.w[I] = weights::<S, T>(s, T::q::<S, PHASE, I>(s, tile, turn)));
+    for i in 0..4 {
+        to.w[i] = weights::<S, T>(s, T::q::<S, PHASE, 0>(s, tile, turn, i));
+        to.w[4 + i] = weights::<S, T>(s, T::q::<S, PHASE, 1>(s, tile, turn, i));
+    }
     for half in 0..halves::<T>() {
         let group = T::PHASES * turn + PHASE;
         (to.scale[half], to.shift[half]) = T::scale_shift(s, tile, head, group, half);
@@ -174,15 +179,40 @@ const fn halves<T: Tile>() -> usize {
     if T::HALF_GROUPS { 2 } else { 1 }
 }
 
-/// Adds one turn's groups times one line. All phases take from a byte what is theirs while it is at hand.
+/// Adds one turn's groups times one line; `words` is 4. All phases take from a byte what is theirs while it is at hand.
 #[inline(always)]
-fn add_turn<S: Simd, T: Tile>(s: S, tile: &[u8], head: T::Head<S>, turn: usize, x: &[Block], sum: &mut S::F) {
+fn add_turn<S: Simd, T: Tile>(
+    s: S,
+    tile: &[u8],
+    head: T::Head<S>,
+    turn: usize,
+    words: usize,
+    x: &[Block],
+    sum: &mut S::F,
+) {
     let mut dots = [[s.zero(); 2]; MAX_PHASES];
-    each!(I in 0 1 2 3 4 5 6 7 => each!(PHASE in 0 1 2 3 => if PHASE < T::PHASES {
-        let half = I * halves::<T>() / 8;
-        let w = weights::<S, T>(s, T::q::<S, PHASE, I>(s, tile, turn));
-        dots[PHASE][half] = dot::<S, T>(s, dots[PHASE][half], w, &x[PHASE].q.as_chunks::<4>().0[I]);
-    }));
+    macro_rules! add_columns {
+        ($half:expr, $i:expr, $sum:expr) => {
+            each!(PHASE in 0 1 2 3 => if PHASE < T::PHASES {
+                let w = weights::<S, T>(s, T::q::<S, PHASE, { $half }>(s, tile, turn, $i));
+                let x = &x[PHASE].q.as_chunks::<4>().0[4 * $half + $i];
+                dots[PHASE][$sum] = dot::<S, T>(s, dots[PHASE][$sum], w, x);
+            })
+        };
+    }
+    // Halves with scales of their own come one after the other: fewer sums at a time. The mask shows the compiler that
+    // no index is out of range.
+    for i in (0..words).map(|i| i & 3) {
+        add_columns!(0, i, 0);
+        if !T::HALF_GROUPS {
+            add_columns!(1, i, 0);
+        }
+    }
+    if T::HALF_GROUPS {
+        for i in (0..words).map(|i| i & 3) {
+            add_columns!(1, i, 1);
+        }
+    }
     each!(PHASE in 0 1 2 3 => if PHASE < T::PHASES {
         for (half, dot) in dots[PHASE].into_iter().enumerate().take(halves::<T>()) {
             let (scale, shift) = T::scale_shift(s, tile, head, T::PHASES * turn + PHASE, half);

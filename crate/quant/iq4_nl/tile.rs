@@ -28,8 +28,8 @@ impl Tile for Iq4Nl {
     }
 
     #[inline(always)]
-    fn q<S: Simd, const PHASE: usize, const I: usize>(s: S, tile: &[u8], _: usize) -> S::B {
-        s.lookup(&LEVELS, nibble::<S, Self>(s, tile, 0, I))
+    fn q<S: Simd, const PHASE: usize, const HALF: usize>(s: S, tile: &[u8], _: usize, i: usize) -> S::B {
+        s.lookup(&LEVELS, nibble::<S, Self, HALF>(s, tile, i))
     }
 
     #[inline(always)]

@@ -28,8 +28,8 @@ impl Tile for Iq4Xs {
     }
 
     #[inline(always)]
-    fn q<S: Simd, const PHASE: usize, const I: usize>(s: S, tile: &[u8], turn: usize) -> S::B {
-        s.lookup(&LEVELS, nibble::<S, Self>(s, tile, 1 + 4 * turn, I))
+    fn q<S: Simd, const PHASE: usize, const HALF: usize>(s: S, tile: &[u8], turn: usize, i: usize) -> S::B {
+        s.lookup(&LEVELS, nibble::<S, Self, HALF>(s, tile, 1 + 4 * turn + i))
     }
 
     #[inline(always)]

@@ -38,8 +38,8 @@ impl Tile for Q2K {
     }
 
     #[inline(always)]
-    fn q<S: Simd, const PHASE: usize, const I: usize>(s: S, tile: &[u8], turn: usize) -> S::B {
-        s.shr_b(s.load_b(word::<Self>(tile, 4 + 8 * turn + I)), 2 * PHASE as u32, 3)
+    fn q<S: Simd, const PHASE: usize, const HALF: usize>(s: S, tile: &[u8], turn: usize, i: usize) -> S::B {
+        s.shr_b(s.load_b(word::<Self>(tile, 4 + 8 * turn + 4 * HALF + i)), 2 * PHASE as u32, 3)
     }
 
     #[inline(always)]

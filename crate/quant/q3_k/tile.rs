@@ -16,7 +16,7 @@ impl Layout for Q3K {
     /// `d`, then the scales, then the rest.
     fn pack(block: &[u8], packed: &mut [u8]) {
         packed.copy_from_slice(block);
-        move_bits(&block[..32], &mut packed[..32], third_bit, true);
+        move_bits(&block[..32], &mut packed[..32], true);
         packed[..108].rotate_right(12);
         packed.rotate_right(2);
         if let Some(scales) = packed[2..].first_chunk_mut::<12>() {
@@ -31,7 +31,7 @@ impl Layout for Q3K {
         }
         block.rotate_left(2);
         block[..108].rotate_left(12);
-        move_bits(&packed[14..46], &mut block[..32], third_bit, false);
+        move_bits(&packed[14..46], &mut block[..32], false);
     }
 }
 
@@ -50,10 +50,10 @@ impl Tile for Q3K {
     }
 
     #[inline(always)]
-    fn q<S: Simd, const PHASE: usize, const I: usize>(s: S, tile: &[u8], turn: usize) -> S::B {
-        let low = s.shr_b(s.load_b(word::<Self>(tile, 11 + 8 * turn + I)), 2 * PHASE as u32, 3);
-        let high = s.load_b(word::<Self>(tile, 3 + 4 * turn + I / 2));
-        s.or_b(low, bit(s, high, (PHASE + 4 * (I % 2)) as u32, 2))
+    fn q<S: Simd, const PHASE: usize, const HALF: usize>(s: S, tile: &[u8], turn: usize, i: usize) -> S::B {
+        let low = s.shr_b(s.load_b(word::<Self>(tile, 11 + 8 * turn + 4 * HALF + i)), 2 * PHASE as u32, 3);
+        let high = s.load_b(word::<Self>(tile, 3 + 4 * turn + i));
+        s.or_b(low, bit(s, high, (PHASE + 4 * HALF) as u32, 2))
     }
 
     #[inline(always)]
@@ -75,11 +75,4 @@ fn scale_bytes(v: [u8; 16]) -> [u8; 12] {
         0..8 => v[i] & 15 | v[i + 8] << 4,
         _ => (0..4).fold(0, |byte, j| byte | v[i - 8 + 4 * j] >> 4 << (2 * j)),
     })
-}
-
-/// Where the third bit of element `32 g + l` goes: turn `g / 4` has four words, one for eight columns each, and in them
-/// four bits for every four columns.
-fn third_bit(g: usize, l: usize) -> (usize, usize) {
-    let (turn, phase, i) = (g / 4, g % 4, l / 4);
-    (4 * (4 * turn + i / 2) + l % 4, phase + 4 * (i % 2))
 }

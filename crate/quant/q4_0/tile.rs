@@ -27,8 +27,8 @@ impl Tile for Q4_0 {
     }
 
     #[inline(always)]
-    fn q<S: Simd, const PHASE: usize, const I: usize>(s: S, tile: &[u8], _: usize) -> S::B {
-        nibble::<S, Self>(s, tile, 0, I)
+    fn q<S: Simd, const PHASE: usize, const HALF: usize>(s: S, tile: &[u8], _: usize, i: usize) -> S::B {
+        nibble::<S, Self, HALF>(s, tile, i)
     }
 
     #[inline(always)]

@@ -38,8 +38,8 @@ impl Tile for Q4K {
     }
 
     #[inline(always)]
-    fn q<S: Simd, const PHASE: usize, const I: usize>(s: S, tile: &[u8], turn: usize) -> S::B {
-        s.shr_b(s.load_b(word::<Self>(tile, 3 + 8 * turn + I)), 4 * PHASE as u32, 15)
+    fn q<S: Simd, const PHASE: usize, const HALF: usize>(s: S, tile: &[u8], turn: usize, i: usize) -> S::B {
+        s.shr_b(s.load_b(word::<Self>(tile, 3 + 8 * turn + 4 * HALF + i)), 4 * PHASE as u32, 15)
     }
 
     #[inline(always)]

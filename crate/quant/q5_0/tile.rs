@@ -37,8 +37,8 @@ impl Tile for Q5_0 {
     }
 
     #[inline(always)]
-    fn q<S: Simd, const PHASE: usize, const I: usize>(s: S, tile: &[u8], _: usize) -> S::B {
-        five_bits::<S, Self, I>(s, tile, 0)
+    fn q<S: Simd, const PHASE: usize, const HALF: usize>(s: S, tile: &[u8], _: usize, i: usize) -> S::B {
+        five_bits::<S, Self, HALF>(s, tile, 0, i)
     }
 
     #[inline(always)]
@@ -65,9 +65,14 @@ pub(crate) fn unpack_fifth(qh: &mut [u8]) {
     qh.copy_from_slice(&bits.to_le_bytes());
 }
 
-/// Columns `4 I ..` from the fifth bits in word `first` and the nibbles after it.
+/// Columns `16 HALF + 4 i ..` from the fifth bits in word `first` and the nibbles after it.
 #[inline(always)]
-pub(crate) fn five_bits<S: Simd, T: Layout, const I: usize>(s: S, tile: &[u8], first: usize) -> S::B {
-    let high = s.load_b(word::<T>(tile, first));
-    s.or_b(nibble::<S, T>(s, tile, first + 1, I), bit(s, high, I as u32, 4))
+pub(crate) fn five_bits<S: Simd, T: Layout, const HALF: usize>(
+    s: S,
+    tile: &[u8],
+    first: usize,
+    i: usize,
+) -> S::B {
+    let high = bit(s, s.load_b(word::<T>(tile, first)), (4 * HALF + i) as u32, 4);
+    s.or_b(nibble::<S, T, HALF>(s, tile, first + 1 + i), high)
 }

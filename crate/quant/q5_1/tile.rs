@@ -38,8 +38,8 @@ impl Tile for Q5_1 {
     }
 
     #[inline(always)]
-    fn q<S: Simd, const PHASE: usize, const I: usize>(s: S, tile: &[u8], _: usize) -> S::B {
-        five_bits::<S, Self, I>(s, tile, 0)
+    fn q<S: Simd, const PHASE: usize, const HALF: usize>(s: S, tile: &[u8], _: usize, i: usize) -> S::B {
+        five_bits::<S, Self, HALF>(s, tile, 0, i)
     }
 
     #[inline(always)]

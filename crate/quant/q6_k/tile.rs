@@ -38,9 +38,9 @@ impl Tile for Q6K {
     }
 
     #[inline(always)]
-    fn q<S: Simd, const PHASE: usize, const I: usize>(s: S, tile: &[u8], turn: usize) -> S::B {
-        let low = s.load_b(word::<Self>(tile, 16 * turn + 8 * (PHASE % 2) + I));
-        let high = s.load_b(word::<Self>(tile, 32 + 8 * turn + I));
+    fn q<S: Simd, const PHASE: usize, const HALF: usize>(s: S, tile: &[u8], turn: usize, i: usize) -> S::B {
+        let low = s.load_b(word::<Self>(tile, 16 * turn + 8 * (PHASE % 2) + 4 * HALF + i));
+        let high = s.load_b(word::<Self>(tile, 32 + 8 * turn + 4 * HALF + i));
         let high = match PHASE {
             0 => s.shl_b(high, 4, 0x30),
             1 => s.shl_b(high, 2, 0x30),

@@ -27,8 +27,8 @@ impl Tile for Q8_0 {
     }
 
     #[inline(always)]
-    fn q<S: Simd, const PHASE: usize, const I: usize>(s: S, tile: &[u8], _: usize) -> S::B {
-        s.load_b(word::<Self>(tile, I))
+    fn q<S: Simd, const PHASE: usize, const HALF: usize>(s: S, tile: &[u8], _: usize, i: usize) -> S::B {
+        s.load_b(word::<Self>(tile, 4 * HALF + i))
     }
 
     #[inline(always)]
