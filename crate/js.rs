@@ -14,6 +14,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, Blob, MessageChannel};
 
+use crate::chat::Part;
 use crate::engine::{
     BackendChoice, ChatRequest, Engine, EngineInfo, Event, GenerateOptions, LoadOptions, Phase, Precision,
     Progress, Prompt, TokenLogprob,
@@ -183,9 +184,9 @@ impl Model {
             let mut engine = self.engine.lock().await;
             let mut on_event = |event: Event| {
                 match event {
-                    Event::Token { id, text, logprob: Some(logprob) } => {
+                    Event::Token { id, text, parts, logprob: Some(logprob) } => {
                         let logprob = self.logprob(id, &logprob);
-                        emit(&on_event, &TokenEvent { kind: "token", id, text, logprob });
+                        emit(&on_event, &TokenEvent { kind: "token", id, text, parts, logprob });
                     }
                     other => emit(&on_event, &other),
                 }
@@ -231,6 +232,7 @@ struct TokenEvent {
     kind: &'static str,
     id: u32,
     text: String,
+    parts: Vec<Part>,
     logprob: Logprob,
 }
 

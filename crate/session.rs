@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use web_time::Instant;
 
 use crate::backend::Backend;
-use crate::chat::StopMatcher;
+use crate::chat::{AnswerParser, Part, StopMatcher};
 use crate::engine::{Event, Finish, GenerateOptions, GenerateStats, Outcome, Pause};
 use crate::error::Result;
 use crate::plan::state::{PagePool, PageTable};
@@ -38,6 +38,8 @@ pub(crate) struct Session {
 /// One request, ready to run.
 pub(crate) struct Generation<'a> {
     pub(crate) prompt: &'a [u32],
+    /// Takes the answer apart, where it is one to a conversation.
+    pub(crate) parser: Option<AnswerParser>,
     pub(crate) options: &'a GenerateOptions,
     pub(crate) sampling: Params,
     pub(crate) tokenizer: &'a Tokenizer,
@@ -273,6 +275,7 @@ struct Answer<'a> {
     sampler: Sampler,
     decoder: StreamDecoder,
     stop: StopMatcher,
+    parser: Option<AnswerParser>,
 }
 
 impl<'a> Answer<'a> {
@@ -285,6 +288,7 @@ impl<'a> Answer<'a> {
             sampler,
             decoder: StreamDecoder::new(true),
             stop: StopMatcher::new(g.options.stop.iter().cloned()),
+            parser: g.parser.clone(),
         })
     }
 
@@ -306,8 +310,9 @@ impl<'a> Answer<'a> {
             None => None,
         };
         let (text, stopped) = self.stop.push(&self.decoder.push(self.tokenizer, id));
-        outcome.text.push_str(&text);
-        let event = Event::Token { id, text, logprob };
+        let parts = self.parser.as_mut().map(|p| p.push(&text)).unwrap_or_default();
+        outcome.add(&text, &parts);
+        let event = Event::Token { id, text, parts, logprob };
         if on_event(event).is_break() {
             return Ok(ControlFlow::Break(Finish::Aborted));
         }
@@ -319,10 +324,15 @@ impl<'a> Answer<'a> {
         let rest = self.decoder.flush();
         let mut text = self.stop.push(&rest).0;
         text.push_str(&self.stop.flush());
-        if !text.is_empty() {
-            outcome.text.push_str(&text);
+        let mut parts = Vec::new();
+        if let Some(parser) = &mut self.parser {
+            parts = parser.push(&text);
+            parts.extend(parser.finish());
+        }
+        if !text.is_empty() || !parts.is_empty() {
+            outcome.add(&text, &parts);
             // The answer is over: a break has nothing left to end.
-            let _ = on_event(Event::Tail { text });
+            let _ = on_event(Event::Tail { text, parts });
         }
     }
 }
@@ -333,10 +343,24 @@ impl Outcome {
         Self {
             ids: Vec::new(),
             text: String::new(),
+            parts: Vec::new(),
             finish: Finish::Aborted,
             prompt_tokens,
             cached_tokens: 0,
             stats: GenerateStats::default(),
+        }
+    }
+
+    fn add(&mut self, text: &str, parts: &[Part]) {
+        self.text.push_str(text);
+        for part in parts {
+            match (self.parts.last_mut(), part) {
+                (Some(Part::Text(all)), Part::Text(more))
+                | (Some(Part::Thinking(all)), Part::Thinking(more)) => {
+                    all.push_str(more);
+                }
+                _ => self.parts.push(part.clone()),
+            }
         }
     }
 }

@@ -218,7 +218,7 @@ fn text_stops_before_a_stop_string() {
     let mut streamed = String::new();
     let options = GenerateOptions { stop: vec![stop.clone()], ..greedy(40) };
     let outcome = block_on(engine.generate(&Prompt::Ids(ids(1, 20)), &options, &mut |event| {
-        if let Event::Token { text, .. } | Event::Tail { text } = event {
+        if let Event::Token { text, .. } | Event::Tail { text, .. } = event {
             streamed.push_str(&text);
         }
         ControlFlow::Continue(())
@@ -328,4 +328,26 @@ fn what_cannot_be_is_refused_by_name() {
         load_with(spec().parts(1), CHUNK, options(1 << 30), &mut |_| ControlFlow::Continue(())).unwrap_err();
     assert_eq!(error.code(), Code::InvalidArgument);
     assert!(error.message().contains("contextLength"), "{error}");
+}
+
+#[test]
+fn an_answer_to_a_conversation_comes_in_parts_that_make_its_text() {
+    use qwenlet::chat::Part;
+    let mut engine = load(512);
+    let mut streamed = Vec::new();
+    let outcome = block_on(engine.generate(&chat(1), &greedy(30), &mut |event| {
+        if let Event::Token { parts, .. } | Event::Tail { parts, .. } = event {
+            streamed.extend(parts);
+        }
+        ControlFlow::Continue(())
+    }))
+    .unwrap();
+    let joined = |parts: &[Part]| -> String {
+        parts.iter().map(|p| if let Part::Text(t) = p { t.as_str() } else { panic!("{p:?}") }).collect()
+    };
+    // A random model says neither thoughts nor calls.
+    assert_eq!(joined(&outcome.parts), joined(&streamed));
+    assert_eq!(joined(&streamed).trim_end_matches('\n'), outcome.text.trim_end_matches('\n'));
+    assert_eq!(outcome.parts.len(), 1);
+    assert!(answer(&mut engine, &ids(1, 20), &greedy(4)).parts.is_empty(), "a completion has no parts");
 }

@@ -2,6 +2,7 @@
 
 mod call;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::stop::overlap;
@@ -13,7 +14,8 @@ const CALL: &str = "<tool_call>";
 const END_CALL: &str = "</tool_call>";
 
 /// A part of an answer, in the order of the text.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "type", content = "value", rename_all = "camelCase")]
 pub enum Part {
     /// The next piece of what is said.
     Text(String),

@@ -7,6 +7,7 @@ use futures_util::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::backend::RunStats;
+use crate::chat::Part;
 
 /// Which backend to use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -176,9 +177,10 @@ pub enum Event {
     /// Turns left out to make room.
     Dropped { turns: u32 },
     /// A token was chosen. `text` is what can be shown now: whole characters, never part of a stop string.
-    Token { id: u32, text: String, logprob: Option<TokenLogprob> },
-    /// Text held back until the end.
-    Tail { text: String },
+    /// In an answer to a [`Prompt::Chat`], `parts` says the same apart: thoughts, text, calls of tools.
+    Token { id: u32, text: String, parts: Vec<Part>, logprob: Option<TokenLogprob> },
+    /// What was held back until the end.
+    Tail { text: String, parts: Vec<Part> },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -204,6 +206,8 @@ pub enum Finish {
 pub struct Outcome {
     pub ids: Vec<u32>,
     pub text: String,
+    /// Of an answer to a [`Prompt::Chat`]: its text by what it is, neighbours of a kind joined.
+    pub parts: Vec<Part>,
     pub finish: Finish,
     pub prompt_tokens: u32,
     /// Of those, how many were in the state already.

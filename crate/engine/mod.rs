@@ -13,7 +13,7 @@ pub use api::*;
 pub use load::OpenPart;
 
 use crate::backend::{Backend, BackendInfo};
-use crate::chat::{ChatTemplate, Thinking, normalize};
+use crate::chat::{AnswerParser, ChatTemplate, Thinking, normalize, opens_thinking};
 use crate::error::{Code, Error, Result};
 use crate::sampler::Params;
 use crate::session::{Generation, Session};
@@ -63,12 +63,13 @@ impl Engine {
         on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
     ) -> Result<Outcome> {
         let sampling = self.sampling(prompt, options)?;
-        let (ids, dropped) = self.prompt_ids(prompt, options)?;
+        let Encoded { ids, dropped, parser } = self.encode(prompt, options)?;
         if dropped > 0 && on_event(Event::Dropped { turns: dropped }).is_break() {
             return Ok(Outcome::aborted(ids.len() as u32));
         }
         let generation = Generation {
             prompt: &ids,
+            parser,
             options,
             sampling,
             tokenizer: &self.tokenizer,
@@ -95,11 +96,15 @@ impl Engine {
 
     /// Tokens that a conversation takes as a prompt.
     pub fn count_tokens(&self, request: &ChatRequest) -> Result<u32> {
-        Ok(self.chat_ids(request)?.len() as u32)
+        Ok(self.encode_chat(request)?.ids.len() as u32)
     }
 
-    fn chat_ids(&self, request: &ChatRequest) -> Result<Vec<u32>> {
-        self.tokenizer.encode_segments(&self.template.segments(&normalize(request)?)?)
+    fn encode_chat(&self, request: &ChatRequest) -> Result<Encoded> {
+        let request = normalize(request)?;
+        let segments = self.template.segments(&request)?;
+        let text: String = segments.iter().map(|s| s.text.as_str()).collect();
+        let parser = AnswerParser::new(opens_thinking(&text), request.tools.as_deref().unwrap_or_default());
+        Ok(Encoded { ids: self.tokenizer.encode_segments(&segments)?, dropped: 0, parser: Some(parser) })
     }
 
     fn check_ids(&self, ids: &[u32]) -> Result<()> {
@@ -112,8 +117,7 @@ impl Engine {
         }
     }
 
-    /// The prompt's ids, and how many turns were left out to make it fit.
-    fn prompt_ids(&self, prompt: &Prompt, options: &GenerateOptions) -> Result<(Vec<u32>, u32)> {
+    fn encode(&self, prompt: &Prompt, options: &GenerateOptions) -> Result<Encoded> {
         let context = self.info.context_length as usize;
         // An answer of at least one token has to fit behind the prompt.
         let full = |n: usize| {
@@ -148,7 +152,7 @@ impl Engine {
         if ids.len() >= context {
             return Err(full(ids.len()));
         }
-        Ok((ids, 0))
+        Ok(Encoded { ids, dropped: 0, parser: None })
     }
 
     fn fit_chat(
@@ -158,16 +162,16 @@ impl Engine {
         room: usize,
         overflow: Overflow,
         full: impl Fn(usize) -> Error,
-    ) -> Result<(Vec<u32>, u32)> {
+    ) -> Result<Encoded> {
         let mut shorter = request.clone();
         let mut dropped = 0;
         loop {
-            let ids = self.chat_ids(&shorter)?;
-            if ids.len() + room <= context {
-                return Ok((ids, dropped));
+            let encoded = self.encode_chat(&shorter)?;
+            if encoded.ids.len() + room <= context {
+                return Ok(Encoded { dropped, ..encoded });
             }
             if overflow == Overflow::Error || !drop_oldest_turn(&mut shorter.messages) {
-                return Err(full(ids.len()));
+                return Err(full(encoded.ids.len()));
             }
             dropped += 1;
         }
@@ -202,6 +206,15 @@ impl Engine {
         };
         Ok(p)
     }
+}
+
+/// A prompt in tokens.
+struct Encoded {
+    ids: Vec<u32>,
+    /// Turns left out to make it fit.
+    dropped: u32,
+    /// Takes the answer apart, where the prompt is a conversation.
+    parser: Option<AnswerParser>,
 }
 
 /// Removes the first exchange after any system messages: a user message and what follows it up to the next one. The

@@ -1,13 +1,15 @@
 /** What the engine says → OpenAI-shaped answers and chunks. */
 import type { Request } from "./request.js";
 import type {
-  ChatCompletion, ChatCompletionChunk, ChatLogprobs, Completion, CompletionChunk, CompletionLogprobs, TokenLogprob, Usage,
+  AssistantMessage, ChatCompletion, ChatCompletionChunk, ChatLogprobs, Completion, CompletionChunk, CompletionLogprobs, FinishReason, TokenLogprob, ToolCall, Usage,
 } from "./types.js";
-import type { WireLogprob, WireOutcome } from "./wire.js";
+import type { WireLogprob, WireOutcome, WirePart } from "./wire.js";
 
 /** A piece of an answer: the text that can be shown after some tokens, and those tokens. */
 export interface Piece {
   text: string;
+  /** The same, apart; of answers to a conversation only. */
+  parts: WirePart[];
   ids: number[];
   logprobs: WireLogprob[];
 }
@@ -35,12 +37,42 @@ function finishOf(outcome: WireOutcome): "stop" | "length" {
   return outcome.finish === "length" ? "length" : "stop";
 }
 
+/** A call of a tool waits for its result, however the answer ended after it. */
+function chatFinishOf(outcome: WireOutcome): FinishReason {
+  return outcome.parts.some((part) => part.type === "toolCall") ? "tool_calls" : finishOf(outcome);
+}
+
+function random(prefix: string): string {
+  return `${prefix}-${crypto.randomUUID?.() ?? Math.random().toString(36).slice(2)}`;
+}
+
+/** Text or thoughts of some parts. */
+function textOf(parts: WirePart[], type: "text" | "thinking"): string {
+  return parts.reduce((text, part) => (part.type === type ? text + (part.value as string) : text), "");
+}
+
+function callsOf(parts: WirePart[]): ToolCall[] {
+  return parts.flatMap((part) => part.type === "toolCall"
+    ? [{ id: random("call"), type: "function" as const, function: { name: part.value.name, arguments: JSON.stringify(part.value.arguments) } }]
+    : []);
+}
+
+function messageOf(parts: WirePart[]): AssistantMessage {
+  const content = textOf(parts, "text");
+  const thoughts = textOf(parts, "thinking");
+  const calls = callsOf(parts);
+  return {
+    role: "assistant", content: content === "" && calls.length > 0 ? null : content, refusal: null,
+    ...(thoughts ? { reasoning_content: thoughts } : {}), ...(calls.length > 0 ? { tool_calls: calls } : {}),
+  };
+}
+
 function ids(request: Request, token_ids: number[]): { token_ids?: number[] } {
   return request.returnTokenIds ? { token_ids } : {};
 }
 
 function head(prefix: string, model: string): { id: string; created: number; model: string } {
-  return { id: `${prefix}-${crypto.randomUUID?.() ?? Math.random().toString(36).slice(2)}`, created: Math.floor(Date.now() / 1000), model };
+  return { id: random(prefix), created: Math.floor(Date.now() / 1000), model };
 }
 
 export function chatFormat(request: Request, model: string): Format<ChatCompletion, ChatCompletionChunk> {
@@ -48,17 +80,25 @@ export function chatFormat(request: Request, model: string): Format<ChatCompleti
   const chunk = (choice: Omit<ChatCompletionChunk["choices"][0], "index">): ChatCompletionChunk =>
     ({ ...common, object: "chat.completion.chunk", choices: [{ index: 0, ...choice }] });
   const wants = request.options.logprobs !== undefined;
+  let calls = 0;
+  const deltaOf = (parts: WirePart[]): ChatCompletionChunk["choices"][0]["delta"] => {
+    const thoughts = textOf(parts, "thinking");
+    const called = callsOf(parts).map((call) => ({ index: calls++, ...call }));
+    return {
+      content: textOf(parts, "text"), ...(thoughts ? { reasoning_content: thoughts } : {}), ...(called.length > 0 ? { tool_calls: called } : {}),
+    };
+  };
   return {
     first: () => chunk({ delta: { role: "assistant", content: "" }, finish_reason: null }),
     piece: (p) => chunk({
-      delta: { content: p.text }, finish_reason: null, ...(wants ? { logprobs: chatLogprobs(p.logprobs) } : {}), ...ids(request, p.ids),
+      delta: deltaOf(p.parts), finish_reason: null, ...(wants ? { logprobs: chatLogprobs(p.logprobs) } : {}), ...ids(request, p.ids),
     }),
-    last: (outcome) => ({ ...chunk({ delta: {}, finish_reason: finishOf(outcome) }), stats: outcome.stats }),
+    last: (outcome) => ({ ...chunk({ delta: {}, finish_reason: chatFinishOf(outcome) }), stats: outcome.stats }),
     usage: (usage) => ({ ...common, object: "chat.completion.chunk", choices: [], usage }),
     whole: (outcome, logprobs) => ({
       ...common, object: "chat.completion",
       choices: [{
-        index: 0, message: { role: "assistant", content: outcome.text, refusal: null }, finish_reason: finishOf(outcome),
+        index: 0, message: messageOf(outcome.parts), finish_reason: chatFinishOf(outcome),
         logprobs: wants ? chatLogprobs(logprobs) : null, ...ids(request, outcome.ids),
       }],
       usage: usageOf(outcome), stats: outcome.stats,

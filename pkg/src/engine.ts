@@ -140,8 +140,8 @@ export class Engine {
       };
       const listener = (event: AnswerEvent): void => {
         start();
-        if (event.type === "token") onPiece({ text: event.text, ids: [event.id], logprobs: event.logprob ? [event.logprob] : [] });
-        else if (event.type === "tail") onPiece({ text: event.text, ids: [], logprobs: [] });
+        if (event.type === "token") onPiece({ text: event.text, parts: event.parts, ids: [event.id], logprobs: event.logprob ? [event.logprob] : [] });
+        else if (event.type === "tail") onPiece({ text: event.text, parts: event.parts, ids: [], logprobs: [] });
         else options.onEvent?.(event);
       };
       const outcome = await this.#worker.job(signal, (api, job) => api.generate(job, request.prompt, request.options, callback(listener)));

@@ -109,7 +109,8 @@ export interface CompletionCreateParamsStreaming extends CompletionParams {
 }
 export type CompletionCreateParams = CompletionCreateParamsNonStreaming | CompletionCreateParamsStreaming;
 
-export type FinishReason = "stop" | "length";
+/** "tool_calls" only of chat answers. */
+export type FinishReason = "stop" | "length" | "tool_calls";
 
 export interface Usage {
   prompt_tokens: number;
@@ -148,7 +149,11 @@ export interface CompletionLogprobs {
 
 export interface AssistantMessage {
   role: "assistant";
+  /** What is said; null where the answer only calls tools. */
   content: string | null;
+  /** What was thought before it, without its tags. */
+  reasoning_content?: string;
+  tool_calls?: ToolCall[];
   refusal: null;
 }
 
@@ -175,7 +180,13 @@ export interface ChatCompletionChunk {
   model: string;
   choices: {
     index: number;
-    delta: { role?: "assistant"; content?: string | null };
+    delta: {
+      role?: "assistant";
+      content?: string | null;
+      reasoning_content?: string;
+      /** Whole calls, each once. */
+      tool_calls?: (ToolCall & { index: number })[];
+    };
     finish_reason: FinishReason | null;
     logprobs?: ChatLogprobs | null;
     token_ids?: number[];

@@ -54,15 +54,21 @@ export interface WireLogprob extends TopLogprob {
   top: TopLogprob[];
 }
 
+/** `Part` of `crate/chat/parse.rs`. */
+export type WirePart =
+  | { type: "text" | "thinking"; value: string }
+  | { type: "toolCall"; value: { name: string; arguments: Record<string, unknown> } };
+
 export type AnswerEvent =
   | GenerateEvent
-  | { type: "token"; id: number; text: string; logprob?: WireLogprob | null }
-  | { type: "tail"; text: string };
+  | { type: "token"; id: number; text: string; parts: WirePart[]; logprob?: WireLogprob | null }
+  | { type: "tail"; text: string; parts: WirePart[] };
 
 /** `Outcome` of `crate/engine.rs`. */
 export interface WireOutcome {
   ids: number[];
   text: string;
+  parts: WirePart[];
   finish: "stop" | "length" | "aborted";
   prompt_tokens: number;
   cached_tokens: number;

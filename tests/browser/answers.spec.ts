@@ -3,7 +3,7 @@
 import type { Page } from "@playwright/test";
 import { ask, expect, loadUrl, ready, test } from "./fixtures.ts";
 
-type Step = { text: string } | { wait: string } | { fail: [code: string, message: string] };
+type Step = { text: string } | { thought: string } | { wait: string } | { fail: [code: string, message: string] };
 
 const SCRIPTED_PACKAGE = `
   export class QwenletError extends Error {
@@ -15,6 +15,7 @@ const SCRIPTED_PACKAGE = `
     for (const step of window.steps) {
       if (step.wait) while (!window[step.wait]) await new Promise((resolve) => setTimeout(resolve, 10));
       if (step.fail) throw new QwenletError(...step.fail);
+      if (step.thought) yield { choices: [{ index: 0, delta: { reasoning_content: step.thought }, finish_reason: null, token_ids: [1] }] };
       if (step.text) yield { choices: [{ index: 0, delta: { content: step.text }, finish_reason: null, token_ids: [1] }] };
     }
     yield { choices: [{ index: 0, delta: {}, finish_reason: "stop" }], stats: { decode_tokens: 10, decode_seconds: 2 } };
@@ -81,11 +82,11 @@ test("a code block as it grows, with its language, and the blocks around it", as
 
 test("thoughts stand apart from the answer, and are not sent again", async ({ page, site }) => {
   await start(page, site);
-  await script(page, { text: "<th" }, { text: "ink>\nI ponder </thi" }, { text: "s, then</thi" }, { text: "nk>\n" }, { text: "\nThe answer." });
+  await script(page, { thought: "I ponder " }, { thought: "this, then" }, { text: "The " }, { text: "answer." });
   await ask(page, "Think");
   await expect(page.locator(".message.assistant .prose")).toHaveText("The answer.");
   await page.locator(".thought summary").click();
-  await expect(page.locator(".thought > div")).toHaveText("I ponder </this, then");
+  await expect(page.locator(".thought > div")).toHaveText("I ponder this, then");
   await script(page, { text: "<thinly> veiled" });
   await ask(page, "Again");
   await expect(page.locator(".message.assistant .prose").last()).toHaveText("<thinly> veiled");

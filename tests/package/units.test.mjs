@@ -141,7 +141,7 @@ suite("streams", () => {
 
 suite("answers", () => {
   const outcome = {
-    ids: [5, 6], text: "ab", finish: "length", prompt_tokens: 3, cached_tokens: 2,
+    ids: [5, 6], text: "ab", parts: [{ type: "text", value: "ab" }], finish: "length", prompt_tokens: 3, cached_tokens: 2,
     stats: { prefill_seconds: 0, prefill_tokens: 1, decode_seconds: 0, decode_tokens: 2 },
   };
   const logprob = (token) => ({ token, bytes: [97], logprob: -1, top: [{ token: "z", bytes: [122], logprob: -0.5 }] });
@@ -154,17 +154,39 @@ suite("answers", () => {
     assert.deepEqual(whole.choices[0].token_ids, [5, 6]);
     assert.equal(whole.choices[0].finish_reason, "length");
     assert.deepEqual(whole.choices[0].logprobs.content.map((t) => [t.token, t.top_logprobs[0].token]), [["a", "z"], ["b", "z"]]);
-    const chunk = format.piece({ text: "a", ids: [5], logprobs: [logprob("a")] });
+    const chunk = format.piece({ text: "a", parts: [{ type: "text", value: "a" }], ids: [5], logprobs: [logprob("a")] });
     assert.deepEqual(chunk.choices[0].delta, { content: "a" });
     assert.equal(chunk.choices[0].logprobs.content.length, 1);
     assert.equal(format.last(outcome).choices[0].finish_reason, "length");
     assert.equal(chunk.id, whole.id);
   });
 
+  test("thoughts and calls of tools stand apart", () => {
+    const parts = [
+      { type: "thinking", value: "Hm." },
+      { type: "toolCall", value: { name: "f", arguments: { a: 1, b: "x" } } },
+      { type: "toolCall", value: { name: "g", arguments: {} } },
+    ];
+    const format = m.chatFormat(m.chatRequest({ messages: [{ role: "user", content: "" }] }), "m");
+    const [choice] = format.whole({ ...outcome, parts }, []).choices;
+    assert.equal(choice.finish_reason, "tool_calls");
+    assert.equal(choice.message.content, null);
+    assert.equal(choice.message.reasoning_content, "Hm.");
+    assert.deepEqual(choice.message.tool_calls.map((c) => [c.type, c.function.name, c.function.arguments]), [
+      ["function", "f", '{"a":1,"b":"x"}'], ["function", "g", "{}"],
+    ]);
+    const deltas = parts.map((part) => format.piece({ text: "?", parts: [part], ids: [1], logprobs: [] }).choices[0].delta);
+    assert.deepEqual(deltas[0], { content: "", reasoning_content: "Hm." });
+    assert.deepEqual(deltas.slice(1).map((d) => [d.tool_calls[0].index, d.tool_calls[0].function.name]), [[0, "f"], [1, "g"]]);
+    assert.notEqual(deltas[1].tool_calls[0].id, deltas[2].tool_calls[0].id);
+    assert.equal(format.last({ ...outcome, finish: "stop", parts }).choices[0].finish_reason, "tool_calls");
+    assert.equal(format.last({ ...outcome, finish: "stop" }).choices[0].finish_reason, "stop");
+  });
+
   test("a completion's offsets go on from chunk to chunk", () => {
     const format = m.completionFormat(m.completionRequest({ prompt: "x", logprobs: 1 }), "m");
-    format.piece({ text: "a", ids: [5], logprobs: [logprob("a")] });
-    const { logprobs } = format.piece({ text: "b", ids: [6], logprobs: [logprob("b")] }).choices[0];
+    format.piece({ text: "a", parts: [], ids: [5], logprobs: [logprob("a")] });
+    const { logprobs } = format.piece({ text: "b", parts: [], ids: [6], logprobs: [logprob("b")] }).choices[0];
     assert.deepEqual(logprobs, { tokens: ["b"], token_logprobs: [-1], top_logprobs: [{ z: -0.5, b: -1 }], text_offset: [1] });
   });
 });

@@ -2,7 +2,6 @@
 
 import { Engine, QwenletError, type ChatMessage, type GenerateStats, type LoadProgress, type ModelSource, type Warning } from "qwenlet";
 import { explain } from "./errors.js";
-import { ThinkSplitter } from "./think.js";
 import type { LiveAnswer } from "./conversation.js";
 import type { BackendWish, Message, Settings } from "./store.js";
 
@@ -82,16 +81,6 @@ export class Session {
     let first = 0;
     let tokens = 0;
     let decode: GenerateStats | undefined;
-    const split = new ThinkSplitter(
-      (text) => {
-        message.reasoning = (message.reasoning ?? "") + text;
-        live.reasoning(text);
-      },
-      (text) => {
-        message.content += text;
-        live.content(text);
-      },
-    );
     try {
       if (!engine) throw new QwenletError("unloaded", "No model is loaded.");
       const stream = await engine.chat.completions.create(
@@ -110,7 +99,15 @@ export class Session {
         const now = performance.now();
         tokens += choice?.token_ids?.length ?? 0;
         if (tokens && !first) first = now;
-        if (choice?.delta.content) split.push(choice.delta.content);
+        const { content, reasoning_content: thought } = choice?.delta ?? {};
+        if (thought) {
+          message.reasoning = (message.reasoning ?? "") + thought;
+          live.reasoning(thought);
+        }
+        if (content) {
+          message.content += content;
+          live.content(content);
+        }
         if (tokens > 1) onToken(tokens, perSecond(tokens - 1, (now - first) / 1000));
         if (choice?.finish_reason === "length") message.end = "length";
         decode = chunk.stats ?? decode;
@@ -124,7 +121,6 @@ export class Session {
         message.failure = { code, title, advice, detail };
       }
     } finally {
-      split.finish();
       const end = performance.now();
       if (first) {
         message.stats = {
