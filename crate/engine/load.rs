@@ -11,7 +11,7 @@ use super::{BackendChoice, Engine, EngineInfo, LoadOptions, Phase, Progress};
 use crate::backend::cpu::CpuBackend;
 use crate::backend::webgpu::{WebGpuBackend, WebGpuOptions};
 use crate::backend::{Backend, RunLimits};
-use crate::chat::{self, ChatTemplate, Thinking};
+use crate::chat::{self, Capabilities, ChatTemplate, Thinking};
 use crate::error::{Code, Error, Result, ResultExt};
 use crate::gguf::{self, Header, ModelFiles, Parsed, TensorInfo};
 use crate::model::Model;
@@ -60,8 +60,10 @@ impl Engine {
             Some(source) => source,
             None => chat::builtin(&model.config.architecture),
         };
-        let template = ChatTemplate::new(source, Some(&tokenizer), chat::system_clock)?;
-        let can = template.capabilities();
+        let template = ChatTemplate::new(source, Some(&tokenizer), chat::system_clock);
+        let can = template
+            .as_ref()
+            .map_or(Capabilities { tools: false, thinking: Thinking::None }, ChatTemplate::capabilities);
         let name = model.config.name.as_deref();
         let recommend = |thinking| sampler::recommended(metadata, &model.config.architecture, name, thinking);
         let recommended = [recommend(false)?, recommend(true)?];

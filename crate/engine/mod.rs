@@ -23,7 +23,8 @@ use crate::tokenizer::{Special, Tokenizer};
 pub struct Engine {
     info: EngineInfo,
     tokenizer: Rc<Tokenizer>,
-    template: ChatTemplate,
+    /// An unusable one fails conversations, not the load: plain completions need none.
+    template: Result<ChatTemplate>,
     backend: Box<dyn Backend>,
     session: Session,
     /// Recommended sampling, without and with thinking.
@@ -99,9 +100,13 @@ impl Engine {
         Ok(self.encode_chat(request)?.ids.len() as u32)
     }
 
+    fn template(&self) -> Result<&ChatTemplate> {
+        self.template.as_ref().map_err(|e| Error::new(e.code(), e.to_string()))
+    }
+
     fn encode_chat(&self, request: &ChatRequest) -> Result<Encoded> {
         let request = normalize(request)?;
-        let segments = self.template.segments(&request)?;
+        let segments = self.template()?.segments(&request)?;
         let text: String = segments.iter().map(|s| s.text.as_str()).collect();
         let parser = AnswerParser::new(opens_thinking(&text), request.tools.as_deref().unwrap_or_default());
         Ok(Encoded { ids: self.tokenizer.encode_segments(&segments)?, dropped: 0, parser: Some(parser) })
@@ -178,7 +183,8 @@ impl Engine {
     }
 
     fn sampling(&self, prompt: &Prompt, options: &GenerateOptions) -> Result<Params> {
-        let thinking = match (prompt, self.template.capabilities().thinking) {
+        let thinking = self.template().map_or(Thinking::None, |t| t.capabilities().thinking);
+        let thinking = match (prompt, thinking) {
             (Prompt::Chat(request), Thinking::Switch { default }) => {
                 request.kwargs.get("enable_thinking").and_then(|v| v.as_bool()).unwrap_or(default)
             }
