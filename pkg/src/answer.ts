@@ -1,7 +1,7 @@
 /** What the engine says → OpenAI-shaped answers and chunks. */
 import type { Request } from "./request.js";
 import type {
-  AssistantMessage, ChatCompletion, ChatCompletionChunk, ChatLogprobs, Completion, CompletionChunk, CompletionLogprobs, FinishReason, TokenLogprob, ToolCall, Usage,
+  AssistantMessage, ChatCompletion, ChatCompletionChunk, ChatFinishReason, ChatLogprobs, Completion, CompletionChunk, CompletionLogprobs, FinishReason, TokenLogprob, ToolCall, Usage,
 } from "./types.js";
 import type { WireLogprob, WireOutcome, WirePart } from "./wire.js";
 
@@ -33,12 +33,12 @@ export function usageOf(outcome: WireOutcome): Usage {
   };
 }
 
-function finishOf(outcome: WireOutcome): "stop" | "length" {
+function finishOf(outcome: WireOutcome): FinishReason {
   return outcome.finish === "length" ? "length" : "stop";
 }
 
 /** A call of a tool waits for its result, however the answer ended after it. */
-function chatFinishOf(outcome: WireOutcome): FinishReason {
+function chatFinishOf(outcome: WireOutcome): ChatFinishReason {
   return outcome.parts.some((part) => part.type === "toolCall") ? "tool_calls" : finishOf(outcome);
 }
 

@@ -109,8 +109,9 @@ export interface CompletionCreateParamsStreaming extends CompletionParams {
 }
 export type CompletionCreateParams = CompletionCreateParamsNonStreaming | CompletionCreateParamsStreaming;
 
-/** "tool_calls" only of chat answers. */
-export type FinishReason = "stop" | "length" | "tool_calls";
+export type FinishReason = "stop" | "length";
+/** "tool_calls": the answer calls tools and waits for their results. */
+export type ChatFinishReason = FinishReason | "tool_calls";
 
 export interface Usage {
   prompt_tokens: number;
@@ -165,7 +166,7 @@ export interface ChatCompletion {
   choices: {
     index: number;
     message: AssistantMessage;
-    finish_reason: FinishReason;
+    finish_reason: ChatFinishReason;
     logprobs: ChatLogprobs | null;
     token_ids?: number[];
   }[];
@@ -187,7 +188,7 @@ export interface ChatCompletionChunk {
       /** Whole calls, each once. */
       tool_calls?: (ToolCall & { index: number })[];
     };
-    finish_reason: FinishReason | null;
+    finish_reason: ChatFinishReason | null;
     logprobs?: ChatLogprobs | null;
     token_ids?: number[];
   }[];
