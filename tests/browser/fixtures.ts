@@ -89,7 +89,7 @@ export async function openModels(page: Page): Promise<void> {
 }
 
 export async function ready(page: Page): Promise<void> {
-  await expect(page.locator("#model-dot")).toHaveAttribute("data-state", "ready", { timeout: 45_000 });
+  await expect(page.locator("#model-dot")).toHaveAttribute("data-state", "ready", { timeout: 90_000 });
 }
 
 /** Sends a message and waits for the end of the answer. */
@@ -98,7 +98,7 @@ export async function ask(page: Page, text: string): Promise<void> {
   await page.getByLabel("Message", { exact: true }).fill(text);
   await page.keyboard.press("Enter");
   await expect(page.locator(".message.assistant")).toHaveCount(before + 1);
-  await expect(page.locator(".message.assistant[aria-busy]")).toHaveCount(0, { timeout: 45_000 });
+  await expect(page.locator(".message.assistant[aria-busy]")).toHaveCount(0, { timeout: 90_000 });
 }
 
 /** Fixed sampling, so that an answer is the same each time, and has the wanted length at most. */

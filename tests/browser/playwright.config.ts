@@ -15,8 +15,8 @@ export default defineConfig({
   outputDir: "../../test-results",
   globalSetup: "./models.ts",
   workers: 1, // the engine takes a whole core, the software GPU another
-  timeout: 60_000,
-  expect: { timeout: 20_000 },
+  timeout: 120_000,
+  expect: { timeout: 30_000 },
   forbidOnly: process.env["CI"] !== undefined,
   reporter: [["list"]],
   use: {

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chromium } from "@playwright/test";
 import { ask, expect, fixSettings, loadUrl, ready, test } from "./fixtures.ts";
-import { QWEN3 } from "./models.ts";
+import { modelPath, QWEN3 } from "./models.ts";
 import { CHROMIUM_ARGS, EXECUTABLE } from "./playwright.config.ts";
 
 interface NetLog {
@@ -42,6 +42,22 @@ test("from load to answer, the browser asks for the page's own files and the mod
   expect(urls.filter((url) => !own(url) && !model.includes(url))).toEqual([]);
   expect(urls.filter((url) => model.includes(url))).toEqual(model); // once, and not again after the reload
   expect(hub.log.every((r) => r.method === "GET")).toBe(true);
+});
+
+test("over plain http on a local network, where browsers offer less, a model still loads and answers", async ({ site }) => {
+  const args = [...CHROMIUM_ARGS, "--host-resolver-rules=MAP lan.test 127.0.0.1"];
+  const browser = await chromium.launch({ args, ...(EXECUTABLE ? { executablePath: EXECUTABLE } : {}) });
+  const page = await browser.newPage();
+  await page.goto(site.url.replace("127.0.0.1", "lan.test"));
+  expect(await page.evaluate(() => isSecureContext)).toBe(false);
+  await fixSettings(page, { maxTokens: 8, seed: 1 });
+  await page.locator("#file").setInputFiles(modelPath(QWEN3));
+  await ready(page);
+  await ask(page, "Hello");
+  await page.reload();
+  await ready(page); // from the cache
+  await expect(page.locator(".message.assistant")).toHaveCount(1);
+  await browser.close();
 });
 
 test("the policy is on, by header and in the page, for workers too", async ({ page, site, request }) => {

@@ -69,6 +69,12 @@ function refresh(status?: string): void {
   byId("status").title = engine?.info.why ?? "";
 }
 
+/** The message field gets the focus, unless the visitor is elsewhere, or it would bring up a keyboard on the screen. */
+function offerMessage(): void {
+  const free = document.activeElement === null || document.activeElement === document.body;
+  if (free && matchMedia("(pointer: fine)").matches) message.focus();
+}
+
 function save(): void {
   if (chat.save() || warnedAboutStorage) return;
   warnedAboutStorage = true;
@@ -92,7 +98,7 @@ async function load(choice: Choice): Promise<void> {
     card.close();
     saveModel(info.cacheId ? { cacheId: info.cacheId, label: choice.label } : undefined);
     announce(`${choice.label} is ready.`);
-    message.focus();
+    offerMessage();
   } catch (error) {
     card.close();
     if (choice !== lastChoice) return; // another choice took over
@@ -173,7 +179,12 @@ async function answer(dropOldest = false): Promise<void> {
   save();
   const live = conversation.live(reply);
   const saving = setInterval(save, 2000);
-  const done = session.answer(history, reply, settings, dropOldest, live, (tokens, perSecond) => refresh(`${format.rate(perSecond)} tok/s · ${format.count(tokens)} tokens`));
+  let shown = 0;
+  const done = session.answer(history, reply, settings, dropOldest, live, (tokens, perSecond) => {
+    if (performance.now() - shown < 100) return;
+    shown = performance.now();
+    refresh(`${format.rate(perSecond)} tok/s · ${format.count(tokens)} tokens`);
+  });
   refresh("Reading the conversation");
   await done;
   clearInterval(saving);
@@ -181,7 +192,7 @@ async function answer(dropOldest = false): Promise<void> {
   save();
   live.finish();
   refresh();
-  message.focus();
+  offerMessage();
 }
 
 /** Gives up an engine that a failure left unusable. */

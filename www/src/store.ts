@@ -83,6 +83,15 @@ export const saveModel = (model: LastModel | undefined): boolean => write(MODEL,
 export const loadTheme = (): "light" | "dark" | undefined => read(THEME);
 export const saveTheme = (theme: "light" | "dark"): boolean => write(THEME, theme);
 
+function chatKeys(): string[] {
+  try {
+    return Object.keys(localStorage).filter((key) => key.startsWith(CHAT));
+  } catch (error) {
+    console.warn("qwenlet: storage is switched off", error);
+    return [];
+  }
+}
+
 interface Stored {
   updated: number;
   messages: Message[];
@@ -94,12 +103,11 @@ export class ChatStore {
 
   /** The last conversation that no other tab has open, or a new one. */
   static async open(): Promise<ChatStore> {
-    const keys = Object.keys(localStorage).filter((key) => key.startsWith(CHAT));
-    const stored = keys.map((key) => ({ key, chat: read<Stored>(key) })).sort((a, b) => (b.chat?.updated ?? 0) - (a.chat?.updated ?? 0));
+    const stored = chatKeys().map((key) => ({ key, chat: read<Stored>(key) })).sort((a, b) => (b.chat?.updated ?? 0) - (a.chat?.updated ?? 0));
     for (const { key, chat } of stored) {
       if (chat && Array.isArray(chat.messages) && (await hold(key))) return new ChatStore(key, chat.messages);
     }
-    const key = CHAT + crypto.randomUUID();
+    const key = CHAT + crypto.getRandomValues(new Uint32Array(2)).join("-"); // randomUUID wants a secure context
     await hold(key);
     return new ChatStore(key, []);
   }
