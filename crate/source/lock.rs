@@ -30,7 +30,8 @@ extern "C" {
 
 /// A held lock; dropping it lets the next one in. The browser does so too when the worker ends.
 pub(crate) struct Lock {
-    release: Function,
+    /// None where the browser has no locks.
+    release: Option<Function>,
 }
 
 impl Lock {
@@ -60,7 +61,7 @@ impl Lock {
         let scope: Scope = js_sys::global().unchecked_into();
         // Without Web Locks (an insecure context) the writer's token in the store still keeps two writers apart.
         let Some(locks) = scope.navigator().locks() else {
-            return Ok(Some(Self { release: Function::new_no_args("") }));
+            return Ok(Some(Self { release: None }));
         };
         // The lock is held until the promise that the callback returns settles: `release` settles it.
         let release = Rc::new(RefCell::new(None));
@@ -80,13 +81,15 @@ impl Lock {
         if let Either::Right((Err(e), _)) = select(JsFuture::from(given), request).await {
             return Err(Error::new(Code::Cache, "the browser refused a lock").with_cause(describe(&e)));
         }
-        Ok(release.borrow_mut().take().map(|release| Self { release }))
+        Ok(release.borrow_mut().take().map(|release| Self { release: Some(release) }))
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        let _ = self.release.call0(&JsValue::NULL); // a promise's resolver does not throw
+        if let Some(release) = &self.release {
+            let _ = release.call0(&JsValue::NULL); // a promise's resolver does not throw
+        }
     }
 }
 
