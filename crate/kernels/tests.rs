@@ -106,3 +106,23 @@ fn attention_weighs_the_positions_of_its_own_sequence() {
         assert!((got - want).abs() < 1e-5, "{out:?}, not {want}");
     }
 }
+
+#[test]
+fn silu_and_norm_keep_up_with_the_references_over_their_range() {
+    // Seven values a line, so that the last three go through the padded end.
+    let gate = [-1e4, -100.0, -20.0, -0.5, 1e-6, 30.0, 1e4];
+    let up = [1.0, -2.0, 3.0, 1e3, -1e3, 0.5, 1e-3];
+    let (gate, up) = (Lines::packed(&gate, 7).unwrap(), Lines::packed(&up, 7).unwrap());
+    let (mut got, mut want) = ([9.0; 7], [0.0; 7]);
+    silu_mul::forward(gate, up, LinesMut::packed(&mut got, 7).unwrap()).unwrap();
+    silu_mul::reference(gate, up, LinesMut::packed(&mut want, 7).unwrap()).unwrap();
+    for (got, want) in got.iter().zip(want) {
+        assert!((got - want).abs() <= 1e-6 * want.abs() + 1e-30, "{got}, not {want}");
+    }
+    let weight = [1.0, -1.0, 2.0, 0.5, 1.0, 1.0, 1.0];
+    rms_norm::forward(gate, &weight, 1e-6, LinesMut::packed(&mut got, 7).unwrap()).unwrap();
+    rms_norm::reference(gate, &weight, 1e-6, LinesMut::packed(&mut want, 7).unwrap()).unwrap();
+    for (got, want) in got.iter().zip(want) {
+        assert!((got - want).abs() <= 1e-6 * want.abs(), "{got}, not {want}");
+    }
+}
