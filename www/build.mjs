@@ -13,7 +13,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 const out = process.argv[2] ?? join(here, "../dist");
 await mkdir(out, { recursive: true });
 
-const common = { bundle: true, minify: true, format: "esm", target: "es2022", legalComments: "none", logLevel: "warning" };
+const common = { bundle: true, minify: true, format: "esm", target: "es2022", legalComments: "linked", logLevel: "warning" };
 const packageBesidePage = {
   name: "package-beside-page",
   setup(b) {
