@@ -187,8 +187,9 @@ impl Opener {
         }
     }
 
-    /// Ends the storing after a load: a model that works becomes one of the cache's; of a download that broke off the
-    /// bytes stay, incomplete; a file that is no use is not kept. Says under which id the cache has the model.
+    /// Ends the storing after a load: a model that works becomes one of the cache's, and so does one that is whole and
+    /// that the device failed; of a download that broke off the bytes stay, incomplete; a file that is no use is not
+    /// kept. Says under which id the cache has the model.
     ///
     /// # Errors
     /// Why it could not be kept, where it had to be.
@@ -202,8 +203,17 @@ impl Opener {
             return Ok(id());
         }
         let Some((writer, _lock)) = self.writing.take() else { return Ok(None) };
+        let device_failed = matches!(loaded, Err(Code::Gpu | Code::DeviceLost | Code::OutOfMemory));
         match loaded {
-            Ok(()) => match writer.finish().await {
+            Err(Code::Network | Code::Aborted) => {
+                writer.keep_incomplete().await;
+                Ok(None)
+            }
+            Err(_) if !(device_failed && writer.is_whole()) => {
+                writer.discard().await;
+                Ok(None)
+            }
+            _ => match writer.finish().await {
                 Ok(()) => Ok(id()),
                 Err(e) if self.mode == CacheMode::Required => Err(Error::new(e.code(), e.message())),
                 Err(e) => {
@@ -211,14 +221,6 @@ impl Opener {
                     Ok(None)
                 }
             },
-            Err(Code::Network | Code::Aborted) => {
-                writer.keep_incomplete().await;
-                Ok(None)
-            }
-            Err(_) => {
-                writer.discard().await;
-                Ok(None)
-            }
         }
     }
 }

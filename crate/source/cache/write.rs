@@ -29,6 +29,8 @@ pub(crate) struct CacheWriter {
     /// A failure to store is one to load.
     required: bool,
     n_parts: Cell<usize>,
+    /// Of those, how many were read to their end.
+    n_ended: Cell<usize>,
     in_flight: RefCell<VecDeque<Promise>>,
     failure: RefCell<Option<Rc<Error>>>,
 }
@@ -58,6 +60,7 @@ impl CacheWriter {
             token,
             required,
             n_parts: Cell::new(0),
+            n_ended: Cell::new(0),
             in_flight: RefCell::default(),
             failure: RefCell::default(),
         }))
@@ -89,7 +92,12 @@ impl CacheWriter {
         }
     }
 
-    /// After a load that succeeded: waits for what is still on its way, then makes the model one of the cache's.
+    /// Whether every part was read to its end.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.n_parts.get() > 0 && self.n_ended == self.n_parts
+    }
+
+    /// After the last byte: waits for what is still on its way, then makes the model one of the cache's.
     ///
     /// # Errors
     /// Why it could not be stored, `quota-exceeded` above all; what was stored is removed again.
@@ -233,6 +241,9 @@ impl WriteThrough {
         }
         let read = u64::from(*index) * CHUNK as u64 + *filled as u64;
         *ended = bytes.is_empty() || Some(read) == total;
+        if *ended {
+            writer.n_ended.set(writer.n_ended.get() + 1);
+        }
         if *ended && let Some(last) = chunk.take() {
             writer.send(*part, *index, last.slice(0, *filled as u32)).await;
         }
