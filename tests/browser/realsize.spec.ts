@@ -1,4 +1,4 @@
-// A model of real size, where one is named: QWENLET_REAL_MODEL=model.gguf npx playwright test realsize
+// A model of real size, where one is named: QWENLET_REAL_MODEL=model.gguf cargo xtask test build browser
 // Its memory is bounded, and it comes back from the cache without the network.
 
 import { existsSync, statSync } from "node:fs";
