@@ -19,6 +19,9 @@ class Rate {
   }
 }
 
+/** Milliseconds between two updates of the numbers. */
+const DRAW_EVERY = 120;
+
 export class LoadCard {
   private readonly title = el("strong");
   private readonly percent = el("span", { className: "percent" });
@@ -27,6 +30,9 @@ export class LoadCard {
   private readonly node: HTMLElement;
   private readonly rate = new Rate();
   private drawn = 0;
+  private latest: LoadProgress | undefined;
+  private speed: number | undefined;
+  private timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly label: string, onCancel: () => void) {
     this.bar.setAttribute("aria-label", `Loading ${label}`);
@@ -42,9 +48,20 @@ export class LoadCard {
 
   update(state: LoadProgress): void {
     const now = performance.now();
-    const speed = this.rate.add(state.bytes, now);
-    if (state.phase === "weights" && now - this.drawn < 120 && state.bytes !== state.total) return;
-    this.drawn = now;
+    this.speed = this.rate.add(state.bytes, now);
+    const changed = state.phase !== this.latest?.phase;
+    this.latest = state;
+    const wait = DRAW_EVERY - (now - this.drawn);
+    if (changed || wait <= 0) this.draw(state);
+    // What arrives in between is shown a little later: it may be the last for long, where a download stalls.
+    else this.timer ??= setTimeout(() => this.latest && this.draw(this.latest), wait);
+  }
+
+  private draw(state: LoadProgress): void {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    this.drawn = performance.now();
+    const { speed } = this;
     if (state.phase === "prepare") {
       this.title.textContent = `Preparing ${this.label}`;
       this.percent.textContent = "";
@@ -77,6 +94,7 @@ export class LoadCard {
   }
 
   close(): void {
+    clearTimeout(this.timer);
     this.node.remove();
   }
 }
