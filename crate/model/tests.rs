@@ -157,6 +157,16 @@ fn yarn_interpolates_slow_dimensions_only() {
     assert!((f64::from(yarn.scale) - (0.1 * 4f64.ln() + 1.0)).abs() < 1e-6);
 }
 
+#[test]
+fn linear_scaling_slows_every_dimension() {
+    let extra: [(&str, Value); 2] =
+        [("rope.scaling.type", "linear".into()), ("rope.scaling.factor", 4f32.into())];
+    let plain = Config::new(&metadata("qwen3", &[]), "qwen3").unwrap().rope();
+    let linear = Config::new(&metadata("qwen3", &extra), "qwen3").unwrap().rope();
+    let slowed: Vec<f64> = plain.freqs.iter().map(|f| f / 4.0).collect();
+    assert_eq!((linear.freqs, linear.scale), (slowed, 1.0));
+}
+
 /// Runs a plan over owners instead of numbers: whoever reads a buffer has to find what was last written to it.
 #[test]
 fn shared_memory_never_holds_two_living_buffers() {

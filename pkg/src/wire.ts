@@ -1,4 +1,4 @@
-/** What crosses between the page and the worker. The names are those of the Rust types in `crate/engine.rs` and `crate/js.rs`. */
+/** What crosses between the page and the worker. The names are those of the Rust types in `crate/engine/api.rs` and `crate/js.rs`. */
 import type {
   CachedModel, ChatMessage, EngineInfo, GenerateEvent, GenerateStats, LoadProgress, MemoryUse, Tool, TopLogprob, Warning,
 } from "./types.js";
@@ -19,7 +19,7 @@ export type LoadEvent =
   | ({ type: "progress" } & LoadProgress)
   | ({ type: "warning" } & Warning);
 
-/** `Prompt` of `crate/engine.rs`. */
+/** `Prompt` of `crate/engine/api.rs`. */
 export type WirePrompt =
   | { text: string }
   | { ids: number[] }
@@ -32,7 +32,7 @@ export interface WireChat {
   add_generation_prompt?: boolean;
 }
 
-/** `GenerateOptions` of `crate/engine.rs`. */
+/** `GenerateOptions` of `crate/engine/api.rs`. */
 export interface WireOptions {
   max_tokens?: number;
   temperature?: number;
@@ -64,7 +64,7 @@ export type AnswerEvent =
   | { type: "token"; id: number; text: string; parts: WirePart[]; logprob?: WireLogprob | null }
   | { type: "tail"; text: string; parts: WirePart[] };
 
-/** `Outcome` of `crate/engine.rs`. */
+/** `Outcome` of `crate/engine/api.rs`. */
 export interface WireOutcome {
   ids: number[];
   text: string;
