@@ -75,13 +75,14 @@ enum LoadEvent<'a> {
     },
 }
 
-/// Loads a model; `files` are those of a `files` source. Aborting the signal ends it with `aborted`.
+/// Loads a model; `files` are those of a `files` source, `fetcher` makes the requests in place of `fetch`. Aborting the signal ends it with `aborted`.
 #[wasm_bindgen]
 pub async fn load(
     request: JsValue,
     files: Vec<Blob>,
     signal: AbortSignal,
     on_event: Function,
+    fetcher: Option<Function>,
 ) -> Result<Model, JsValue> {
     let load = async {
         let LoadRequest { source, cache, options } = from_js(request)?;
@@ -94,7 +95,7 @@ pub async fn load(
                 emit(&on_event, &LoadEvent::Warning { code: e.code().as_str(), message: e.to_string() });
             }
         };
-        let opener = Rc::new(Opener::new(source, files, cache, signal.clone(), &notify).await?);
+        let opener = Rc::new(Opener::new(source, files, fetcher, cache, signal.clone(), &notify).await?);
         let loaded = load_from(&opener, &options, &signal, &on_event).await;
         let cache_id = opener.finish(loaded.as_ref().map(|_| ()).map_err(Error::code), &notify).await;
         let engine = loaded?;

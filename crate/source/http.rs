@@ -1,7 +1,7 @@
 //! A model over HTTP: one `fetch` in the worker, read front to back as it arrives.
 
 use futures_util::future::LocalBoxFuture;
-use js_sys::Uint8Array;
+use js_sys::{Function, Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
@@ -35,6 +35,7 @@ impl HttpSource {
         url: &str,
         name: &str,
         headers: &[(String, String)],
+        fetcher: Option<&Function>,
         signal: &AbortSignal,
     ) -> Result<Self> {
         let init = RequestInit::new();
@@ -46,8 +47,15 @@ impl HttpSource {
 
         let scope: WorkerGlobalScope = js_sys::global().unchecked_into();
         let host = host_of(url);
-        let response = JsFuture::from(scope.fetch_with_str_and_init(url, &init))
-            .await
+        let sent = match fetcher {
+            None => Ok(scope.fetch_with_str_and_init(url, &init)),
+            Some(fetcher) => call(fetcher, url, headers, signal),
+        };
+        let answered = match sent {
+            Ok(promise) => JsFuture::from(promise).await,
+            Err(e) => Err(e),
+        };
+        let response = answered
             .map_err(|e| if signal.aborted() { aborted() } else { unreachable(&scope, &host, &e) })?;
         let response: Response = response.unchecked_into();
         if !response.ok() {
@@ -142,6 +150,22 @@ impl Drop for HttpSource {
             let _ = cancelled.await;
         });
     }
+}
+
+/// Asks the caller's own function, which takes plain objects.
+fn call(
+    fetcher: &Function,
+    url: &str,
+    headers: &[(String, String)],
+    signal: &AbortSignal,
+) -> std::result::Result<Promise, JsValue> {
+    let (init, fields) = (Object::new(), Object::new());
+    for (name, value) in headers {
+        Reflect::set(&fields, &name.into(), &value.into())?;
+    }
+    Reflect::set(&init, &"headers".into(), &fields)?;
+    Reflect::set(&init, &"signal".into(), signal)?;
+    Ok(fetcher.call2(&JsValue::NULL, &url.into(), &init)?.unchecked_into())
 }
 
 fn request_headers(headers: &[(String, String)]) -> Result<Headers> {

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use js_sys::Function;
 use serde::{Deserialize, Serialize};
 use web_sys::{AbortSignal, Blob};
 
@@ -75,6 +76,8 @@ pub(crate) enum Notice {
 pub(crate) struct Opener {
     request: Request,
     files: Vec<Blob>,
+    /// Makes the requests in place of `fetch`.
+    fetcher: Option<Function>,
     signal: AbortSignal,
     mode: CacheMode,
     /// The complete copy to read.
@@ -92,11 +95,13 @@ impl Opener {
     pub(crate) async fn new(
         request: Request,
         files: Vec<Blob>,
+        fetcher: Option<Function>,
         mode: CacheMode,
         signal: AbortSignal,
         notify: &dyn Fn(Notice),
     ) -> Result<Self> {
-        let mut opener = Self { request, files, signal, mode, stored: None, writing: RefCell::default() };
+        let mut opener =
+            Self { request, files, fetcher, signal, mode, stored: None, writing: RefCell::default() };
         let cached_only = matches!(opener.request, Request::Cached { .. });
         let Some(id) = opener.request.cache_id().map(str::to_owned) else { return Ok(opener) };
         if mode == CacheMode::Off && !cached_only {
@@ -168,7 +173,9 @@ impl Opener {
         let (source, etag): (Box<dyn Source>, _) = match &self.request {
             Request::Url { urls, headers, .. } => {
                 let url = part_url(urls, n)?;
-                let source = HttpSource::open(&url, &file_name(&url), headers, &self.signal).await?;
+                let source =
+                    HttpSource::open(&url, &file_name(&url), headers, self.fetcher.as_ref(), &self.signal)
+                        .await?;
                 let etag = source.etag().map(str::to_owned);
                 (Box::new(source), etag)
             }

@@ -1,16 +1,16 @@
 import { chatFormat, completionFormat, usageOf, type Format, type Piece } from "./answer.js";
+import { transfer } from "./download.js";
 import { QwenletError } from "./errors.js";
 import { probe } from "./probe.js";
 import { chatPrompt, chatRequest, completionRequest, type Request } from "./request.js";
 import { callback, WorkerHandle } from "./rpc.js";
-import { resolveSource } from "./source.js";
 import { Stream } from "./stream.js";
 import type {
   Capabilities, ChatCompletion, ChatCompletionChunk, ChatCompletionCreateParams, ChatCompletionCreateParamsNonStreaming,
   ChatCompletionCreateParamsStreaming, ChatMessage, Completion, CompletionChunk, CompletionCreateParams,
   CompletionCreateParamsNonStreaming, CompletionCreateParamsStreaming, EngineInfo, LoadOptions, MemoryUse, ModelSource, RequestOptions,
 } from "./types.js";
-import type { AnswerEvent, LoadEvent, WireLoad, WireLogprob, WireOutcome } from "./wire.js";
+import type { AnswerEvent, WireLoad, WireLogprob, WireOutcome } from "./wire.js";
 
 /** A loaded model in a worker of its own. Requests are answered one after another, in the order of the calls. */
 export class Engine {
@@ -38,23 +38,11 @@ export class Engine {
 
   /** Loads a model. Fails with a {@link QwenletError}; what was downloaded until then may stay in the cache. */
   static async load(source: ModelSource, options: LoadOptions = {}): Promise<Engine> {
-    const request: WireLoad = {
-      source: resolveSource(source, globalThis.document?.baseURI ?? globalThis.location.href),
-      cache: cacheMode(options.cache),
-      options: loadOptions(options),
-    };
-    const warn = options.onWarning ?? ((w) => console.warn(`qwenlet: ${w.message}`));
-    const listener = (event: LoadEvent): void => {
-      if (event.type === "warning") warn({ code: event.code, message: event.message });
-      else if (options.onProgress) {
-        const { type: _, ...progress } = event;
-        options.onProgress(progress);
-      }
-    };
-    if (options.signal?.aborted) throw QwenletError.aborted(options.signal);
+    const [cache, engine] = [cacheMode(options.cache), loadOptions(options)];
     const worker = new WorkerHandle();
     try {
-      const info = await worker.job(options.signal, (api, job) => api.load(job, request, callback(listener)));
+      const info = await transfer(worker, source, options, cache,
+        (api, job, request, onEvent, fetcher) => api.load(job, { ...request, options: engine }, onEvent, fetcher));
       return new Engine(worker, info);
     } catch (thrown) {
       const error = QwenletError.from(thrown);

@@ -1,6 +1,6 @@
 import { resolveName } from "./catalogue.js";
 import { QwenletError } from "./errors.js";
-import type { ModelSource } from "./types.js";
+import type { ModelSource, UrlSource } from "./types.js";
 import type { WireSource } from "./wire.js";
 
 /** A source as the worker takes it: absolute URLs, files, or the id of a cached model. */
@@ -19,7 +19,7 @@ export function resolveSource(source: ModelSource, base: string): WireSource {
 }
 
 function fromUrls(
-  sources: (string | URL)[], base: string, options: { headers?: Record<string, string>; id?: string; name?: string },
+  sources: (string | URL)[], base: string, options: Omit<UrlSource, "url" | "fetch">,
 ): WireSource {
   const urls = sources.map((s) => absolute(s, base));
   const first = urls[0];
@@ -28,7 +28,25 @@ function fromUrls(
   return {
     kind: "url", id: options.id ?? first.href, name, urls: urls.map((u) => u.href),
     headers: Object.entries(options.headers ?? {}),
+    ...(options.sha256 === undefined ? {} : { sha256: hashes(options.sha256) }),
+    ...(options.bytes === undefined ? {} : { bytes: sizes(options.bytes) }),
   };
+}
+
+function hashes(sha256: string | string[]): string[] {
+  const all = [sha256].flat();
+  if (!all.every((hash) => typeof hash === "string" && /^[0-9a-f]{64}$/i.test(hash))) {
+    throw new QwenletError("invalid-argument", "sha256: must be 64 hexadecimal digits, or a list of such, one for each part.");
+  }
+  return all.map((hash) => hash.toLowerCase());
+}
+
+function sizes(bytes: number | number[]): number[] {
+  const all = [bytes].flat();
+  if (!all.every((size) => Number.isSafeInteger(size) && size > 0)) {
+    throw new QwenletError("invalid-argument", "bytes: must be a whole number above 0, or a list of such, one for each part.");
+  }
+  return all;
 }
 
 function absolute(source: string | URL, base: string): URL {

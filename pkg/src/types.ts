@@ -245,10 +245,29 @@ export type ModelSource =
   /** A GGUF file, or all the parts of a split one. */
   | Blob
   | Blob[]
-  /** A URL with request headers; or a list with all the parts, where they are not named after each other. */
-  | { url: string | URL | (string | URL)[]; headers?: Record<string, string>; id?: string; name?: string }
+  | UrlSource
   /** A model of the cache, by the id that {@link Cache.list} gives. Touches no network. */
   | { cached: string };
+
+/** A model by its address, with what else is known of it. */
+export interface UrlSource {
+  /** The address of the file; a list with all the parts, where they are not named after each other. */
+  url: string | URL | (string | URL)[];
+  /** Sent with every request: a token for private files, say. */
+  headers?: Record<string, string>;
+  /** Makes the requests in place of the browser's `fetch`; called on this thread. */
+  fetch?: FetchFunction;
+  /** What the cache knows the model by. Default: the (first) address. */
+  id?: string;
+  name?: string;
+  /** SHA-256 of the file, 64 hexadecimal digits; of a split model, of each part. Another file is refused. */
+  sha256?: string | string[];
+  /** Size of the file; of a split model, of each part. A file of another size is refused before it is fetched. */
+  bytes?: number | number[];
+}
+
+/** Of the form of `fetch`. A `Range` header asks for a part of the file; who ignores it answers with the whole. */
+export type FetchFunction = (url: string, init: { headers: Record<string, string>; signal: AbortSignal }) => Promise<Response>;
 
 export type Backend = "auto" | "webgpu" | "cpu";
 
@@ -263,15 +282,34 @@ export interface LoadOptions {
   threads?: number;
   /** Keep the model in the browser's storage and take it from there. Default true; "required" makes a failure to keep it an error. */
   cache?: boolean | "required";
+  /** "lru": where storage is full, delete the models that were not used for longest, and warn. Default: none is deleted. */
+  evict?: "lru";
+  /** Ask the browser to keep this site's storage when space gets scarce. It may say no, or ask the user. Default: false. */
+  persist?: boolean;
+  transfer?: TransferOptions;
   onProgress?: (progress: LoadProgress) => void;
   /** What the load does all the same, but should be known: storage is full, say. Default: `console.warn`. */
   onWarning?: (warning: Warning) => void;
   signal?: AbortSignal;
 }
 
+/** How a download deals with what goes wrong. */
+export interface TransferOptions {
+  /** Attempts without a byte of progress before it fails. Default 6. */
+  attempts?: number;
+  /** Seconds before the second attempt; doubled each time up to 30, with jitter. Default 0.5. */
+  retryDelay?: number;
+  /** Seconds without a byte after which the connection is taken for dead. Default 20. */
+  stallTimeout?: number;
+  /** Bytes of the pieces in storage: what a crash can cost. A multiple of 64. Default 8 MiB. */
+  chunkBytes?: number;
+}
+
+export interface DownloadOptions extends Pick<LoadOptions, "evict" | "persist" | "transfer" | "onProgress" | "onWarning" | "signal"> {}
+
 export interface LoadProgress {
   phase:
-    /** Another tab downloads this model; its copy will be used. */
+    /** Another tab downloads this model; its copy will be used. `bytes` and `total` are its own. */
     | "waiting"
     /** Reading the file's header. */
     | "header"
@@ -284,8 +322,23 @@ export interface LoadProgress {
   bytes: number;
   /** Bytes in all; undefined where the server does not say. */
   total?: number;
-  /** Where the bytes come from. */
+  /** Over the last seconds; undefined until there is something to tell. */
+  bytesPerSecond?: number;
+  /** Until the last byte, at this rate. */
+  secondsLeft?: number;
+  /** Where the bytes come from at the moment: an interrupted download begins in the cache and goes on from the network. */
   from: "network" | "cache" | "file";
+  /** So many bytes were there from an earlier download. */
+  resumedFrom?: number;
+  /** Why nothing arrives, where that is known. */
+  waiting?:
+    /** The connection broke or stalled; it is tried again in a moment. */
+    | "retry"
+    /** The device is offline; it goes on when that ends. */
+    | "offline"
+    /** The server asked to wait (429, 503). */
+    | "server"
+    | "other-tab";
 }
 
 export interface Warning {

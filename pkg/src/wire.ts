@@ -4,14 +4,34 @@ import type {
 } from "./types.js";
 
 export type WireSource =
-  | { kind: "url"; id: string; name: string; urls: string[]; headers: [string, string][] }
+  | {
+      kind: "url"; id: string; name: string; headers: [string, string][];
+      /** Of every part, or of the first only where the others are named after it. */
+      urls: string[];
+      /** Of each part, where known. */
+      sha256?: string[];
+      bytes?: number[];
+    }
   /** Without an id the file cannot be recognised again, and is not cached. */
   | { kind: "files"; id: string | undefined; name: string; files: Blob[]; names: string[] }
   | { kind: "cached"; id: string };
 
-export interface WireLoad {
+/** {@link TransferOptions}, whole. */
+export interface WireTransfer {
+  attempts: number;
+  retryDelay: number;
+  stallTimeout: number;
+  chunkBytes: number;
+}
+
+export interface WireDownload {
   source: WireSource;
   cache: "off" | "auto" | "required";
+  evict: boolean;
+  transfer: WireTransfer;
+}
+
+export interface WireLoad extends WireDownload {
   options: { backend: "auto" | "webgpu" | "cpu"; precision: "auto" | "exact"; contextLength?: number };
 }
 
@@ -75,9 +95,20 @@ export interface WireOutcome {
   stats: GenerateStats;
 }
 
+/** The caller's own fetch function, on the page: {@link FetchFunction} in calls that can cross to the worker. */
+export interface PageFetch {
+  /** Sends a request, which `request` names from then on, and waits for the response's headers. */
+  open(request: number, url: string, headers: Record<string, string>): Promise<{ status: number; headers: [string, string][] }>;
+  /** The next piece of the body, handed over; undefined at its end. */
+  read(request: number): Promise<Uint8Array | undefined>;
+  /** Ends the request, whatever it is doing. */
+  close(request: number): void;
+}
+
 /** The verbs of the worker. `job` names a call that {@link WorkerApi.cancel} can end. */
 export interface WorkerApi {
-  load(job: number, request: WireLoad, onEvent: (event: LoadEvent) => void): Promise<EngineInfo>;
+  /** `fetcher` makes the requests of a `url` source in place of `fetch`. */
+  load(job: number, request: WireLoad, onEvent: (event: LoadEvent) => void, fetcher?: PageFetch): Promise<EngineInfo>;
   generate(job: number, prompt: WirePrompt, options: WireOptions, onEvent: (event: AnswerEvent) => void): Promise<WireOutcome>;
   cancel(job: number): void;
   tokenize(text: string, special: boolean): Promise<number[]>;

@@ -3,6 +3,7 @@ import * as Comlink from "comlink";
 
 import init, { cache_delete, cache_list, load, start, type Model } from "../wasm/qwenlet.js";
 import { toPlain, type PlainError } from "./errors.js";
+import { workerFetch } from "./fetcher.js";
 import type { CachedModel, EngineInfo, MemoryUse } from "./types.js";
 import type { FatalMessage, WireOutcome, WorkerApi } from "./wire.js";
 
@@ -83,11 +84,11 @@ function loaded(): Model {
 }
 
 const api: WorkerApi = {
-  load: (id, request, onEvent) =>
+  load: (id, request, onEvent, fetcher) =>
     job(id, onEvent, async (signal, emit) => {
       if (model) throw { code: "invalid-argument", message: "This worker has a model already." } satisfies PlainError;
       const files = request.source.kind === "files" ? request.source.files : [];
-      model = await load({ ...request, source: { ...request.source, files: undefined } }, files, signal, emit);
+      model = await load({ ...request, source: { ...request.source, files: undefined } }, files, signal, emit, fetcher && workerFetch(fetcher));
       return model.info() as EngineInfo;
     }),
   generate: (id, prompt, options, onEvent) =>
