@@ -6,6 +6,7 @@
 use qwenlet::kernels::matmul::{Activations, Matrix};
 use qwenlet::kernels::{Lines, LinesMut};
 use qwenlet::quant::{FORMATS, GgmlType};
+use qwenlet::threads::Pool;
 
 const ROWS: usize = 4864;
 const COLS: usize = 1024;
@@ -51,9 +52,9 @@ fn multiply(
 ) -> qwenlet::Result<()> {
     let x = Lines::packed(x, COLS)?;
     if matrix.takes_quantized() {
-        activations.quantize(x);
+        activations.quantize(x, &Pool::alone())?;
     }
-    matrix.multiply(x, activations, None, false, LinesMut::packed(out, ROWS)?)
+    matrix.multiply(x, activations, None, false, LinesMut::packed(out, ROWS)?, &Pool::alone())
 }
 
 /// Measures a format with a clock in seconds.
@@ -98,7 +99,7 @@ fn main() -> qwenlet::Result<()> {
     let start = std::time::Instant::now();
     let now = || start.elapsed().as_secs_f64();
     let chosen: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
-    println!("{}", qwenlet::backend::Backend::info(&qwenlet::backend::cpu::CpuBackend::new()).adapter);
+    println!("{}", qwenlet::backend::Backend::info(&qwenlet::backend::cpu::CpuBackend::default()).adapter);
     println!("{:8} {:>8} {:>8}  checksum", "", "GB/s", "GMAC/s");
     for format in &FORMATS {
         if chosen.is_empty() || chosen.iter().any(|c| c == format.name) {

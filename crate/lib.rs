@@ -14,6 +14,7 @@ mod session;
 pub mod source;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod threads;
 pub mod tokenizer;
 
 #[cfg(target_arch = "wasm32")]

@@ -18,7 +18,7 @@ use support::{engine, fixtures, golden, relative_l2};
 type NewBackend = fn() -> Box<dyn Backend>;
 
 fn cpu() -> Box<dyn Backend> {
-    Box::new(CpuBackend::new())
+    Box::new(CpuBackend::default())
 }
 
 fn webgpu() -> Box<dyn Backend> {

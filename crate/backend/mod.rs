@@ -35,6 +35,8 @@ pub struct BackendInfo {
     pub adapter: String,
     /// Optional features in use.
     pub features: Vec<String>,
+    /// Threads of this machine's CPU that compute; with a GPU that is one.
+    pub n_threads: usize,
 }
 
 /// How much a prepared plan has to take at once.

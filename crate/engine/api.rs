@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::RunStats;
 use crate::chat::Part;
+use crate::error::Result;
+use crate::threads::Pool;
 
 /// Which backend to use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +35,9 @@ pub enum Precision {
 /// Lets the host do other work between steps; a browser worker takes its messages then.
 pub type Pause = Rc<dyn Fn() -> LocalBoxFuture<'static, ()>>;
 
+/// Makes a pool of threads; natively [`Pool::new`], in a browser threads are workers and take a while to start.
+pub type StartThreads = Rc<dyn Fn() -> LocalBoxFuture<'static, Result<Pool>>>;
+
 /// How to load. `Default` is what a user who says nothing gets.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -47,6 +52,9 @@ pub struct LoadOptions {
     pub keep_buffers: bool,
     #[serde(skip)]
     pub pause: Option<Pause>,
+    /// Starts the threads of the CPU backend, where that is used. Default: the caller's thread alone.
+    #[serde(skip)]
+    pub start_threads: Option<StartThreads>,
 }
 
 impl fmt::Debug for LoadOptions {
@@ -100,6 +108,8 @@ pub struct EngineInfo {
     pub backend: String,
     pub adapter: String,
     pub features: Vec<String>,
+    /// Threads of the CPU that compute.
+    pub threads: usize,
     /// Why this backend, in a sentence.
     pub why: String,
     /// Bytes held for weights, state and scratch.

@@ -21,6 +21,7 @@ use crate::quant::GgmlType;
 use crate::sampler;
 use crate::session::Session;
 use crate::source::Source;
+use crate::threads::Pool;
 use crate::tokenizer::Tokenizer;
 
 /// Opens part `n` (0-based) of a model; parts after the first are asked for where the header says so.
@@ -109,6 +110,7 @@ impl Engine {
             backend: on.kind.as_str().to_owned(),
             adapter: on.adapter.clone(),
             features: on.features.clone(),
+            threads: on.n_threads,
             why,
             memory_bytes: backend.memory_bytes(),
             supports_tools: can.tools,
@@ -249,7 +251,11 @@ async fn prepare(
             Err(error) => format!("WebGPU is not used: {error}"),
         },
     };
-    let mut backend = Box::new(CpuBackend::new());
+    let pool = match &options.start_threads {
+        Some(start) => start().await?,
+        None => Pool::alone(),
+    };
+    let mut backend = Box::new(CpuBackend::new(pool));
     backend.prepare(plan.clone(), limits).await?;
     Ok((backend, why))
 }

@@ -1,5 +1,8 @@
 //! Views of activation buffers: the same columns of every line.
 
+use std::marker::PhantomData;
+use std::ops::Range;
+
 use crate::error::{Error, Result};
 
 /// Columns `offset .. offset + width` of every line of `stride` values.
@@ -35,7 +38,7 @@ impl Shape {
         Ok(Self { n: len / stride, stride, offset, width })
     }
 
-    fn range(&self, line: usize) -> std::ops::Range<usize> {
+    fn range(&self, line: usize) -> Range<usize> {
         let at = line * self.stride + self.offset;
         at..at + self.width
     }
@@ -99,5 +102,55 @@ impl<'a> LinesMut<'a> {
 
     pub fn line(&mut self, i: usize) -> &mut [f32] {
         &mut self.data[self.shape.range(i)]
+    }
+}
+
+/// Lines that several threads write to, each to columns of its own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SharedLines<'a, T = f32> {
+    data: *mut T,
+    shape: Shape,
+    borrowed: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: nothing is read or written through it but by `columns`, whose caller sees to it that no two overlap.
+unsafe impl<T: Send> Send for SharedLines<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for SharedLines<'_, T> {}
+
+impl<'a> SharedLines<'a> {
+    pub(crate) fn new(lines: &'a mut LinesMut<'_>) -> Self {
+        Self { data: lines.data.as_mut_ptr(), shape: lines.shape, borrowed: PhantomData }
+    }
+}
+
+impl<'a, T> SharedLines<'a, T> {
+    /// Whole lines of `width`.
+    ///
+    /// # Errors
+    /// `internal` where `data` is not whole lines.
+    pub(crate) fn packed(data: &'a mut [T], width: usize) -> Result<Self> {
+        let shape = Shape::new(data.len(), width, 0, width)?;
+        Ok(Self { data: data.as_mut_ptr(), shape, borrowed: PhantomData })
+    }
+
+    pub(crate) fn width(&self) -> usize {
+        self.shape.width
+    }
+
+    /// Columns of a line.
+    ///
+    /// # Safety
+    /// While the result is used, nobody else calls this for any of these columns of this line.
+    ///
+    /// # Panics
+    /// Where there is no such line or column.
+    #[inline(always)]
+    #[expect(clippy::mut_from_ref, reason = "what the caller promises")]
+    pub(crate) unsafe fn columns(&self, line: usize, columns: Range<usize>) -> &mut [T] {
+        assert!(line < self.shape.n && columns.start <= columns.end && columns.end <= self.shape.width);
+        let at = line * self.shape.stride + self.shape.offset + columns.start;
+        // SAFETY: within the slice that was borrowed, by the assertion; the caller keeps others away.
+        unsafe { std::slice::from_raw_parts_mut(self.data.add(at), columns.len()) }
     }
 }

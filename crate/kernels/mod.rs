@@ -15,6 +15,7 @@ pub mod silu_mul;
 pub(crate) mod simd;
 pub mod store_kv;
 
+pub(crate) use lines::SharedLines;
 pub use lines::{Lines, LinesMut};
 
 use crate::error::{Error, Result};

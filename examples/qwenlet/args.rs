@@ -21,6 +21,7 @@ pub(crate) struct Args {
     pub(crate) backend: BackendChoice,
     pub(crate) precision: Precision,
     pub(crate) context: Option<u32>,
+    pub(crate) threads: Option<usize>,
     pub(crate) prefill: Vec<usize>,
     pub(crate) decode: Option<usize>,
     pub(crate) stop: Vec<String>,
@@ -77,12 +78,7 @@ fn read(mut parser: lexopt::Parser) -> Result<Args, lexopt::Error> {
             Long("context") => a.context = Some(parser.value()?.parse()?),
             Long("prefill") => a.prefill = list(parser.value()?)?,
             Long("decode") => a.decode = Some(parser.value()?.parse()?),
-            Long("threads") => {
-                parser.value()?.parse_with(|s| match s {
-                    "1" => Ok(()),
-                    _ => Err("the native build runs on one thread"),
-                })?;
-            }
+            Long("threads") => a.threads = Some(parser.value()?.parse()?),
             Long("stop") => a.stop.push(parser.value()?.string()?),
             Long("max-tokens") => a.options.max_tokens = Some(parser.value()?.parse()?),
             Long("temperature") => a.options.temperature = Some(parser.value()?.parse()?),

@@ -47,6 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<Value> {
     Ok(json!({
         "backend": engine.info().backend,
         "adapter": engine.info().adapter,
+        "threads": engine.info().threads,
         "load_s": load_s,
         "peak_rss_bytes": peak_rss_bytes(),
         "memory_bytes": engine.info().memory_bytes,

@@ -4,11 +4,13 @@ use std::fs::File;
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use futures_util::future::FutureExt;
+use futures_util::future::{FutureExt, ready};
 use qwenlet::engine::{Engine, LoadOptions};
 use qwenlet::gguf::{self, Array, Header, Parsed, PartName, Scalar, Value};
 use qwenlet::source::{FileSource, Source};
+use qwenlet::threads::Pool;
 use qwenlet::{Code, Error, Result};
 
 use crate::args::Args;
@@ -52,10 +54,12 @@ pub(crate) fn load_with_context(args: &Args, context_length: Option<u32>) -> Res
         let path = part_path(&path, part);
         async move { Ok(Box::new(FileSource::open(path?)?) as Box<dyn Source>) }.boxed_local()
     };
+    let threads = args.threads.unwrap_or(1);
     let options = LoadOptions {
         backend: args.backend,
         precision: args.precision,
         context_length,
+        start_threads: Some(Rc::new(move || Box::pin(ready(Pool::new(threads))))),
         ..LoadOptions::default()
     };
     pollster::block_on(Engine::load(&mut open, options, &mut |_| ControlFlow::Continue(())))

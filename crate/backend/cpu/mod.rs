@@ -7,6 +7,7 @@ mod run;
 mod state;
 
 use std::future::ready;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
@@ -17,12 +18,14 @@ use crate::kernels::matmul::{Activations, Matrix};
 use crate::plan::state::{PageCopy, PageId};
 use crate::plan::{Batch, BufferId, Layout, Op, Plan, RowSet, Slice, WeightId, WeightKind};
 use crate::quant;
+use crate::threads::Pool;
 use state::State;
 
 /// The CPU as a [`Backend`].
 #[derive(Debug)]
 pub struct CpuBackend {
     info: BackendInfo,
+    pool: Rc<Pool>,
     prepared: Option<Prepared>,
     stats: RunStats,
 }
@@ -31,6 +34,7 @@ pub struct CpuBackend {
 #[derive(Debug)]
 struct Prepared {
     plan: Arc<Plan>,
+    pool: Rc<Pool>,
     limits: RunLimits,
     layout: Layout,
     weights: Vec<Weight>,
@@ -77,18 +81,21 @@ fn zeros(n: usize, what: impl FnOnce() -> String) -> Result<Vec<f32>> {
 
 impl Default for CpuBackend {
     fn default() -> Self {
-        Self::new()
+        Self::new(Pool::alone())
     }
 }
 
 impl CpuBackend {
-    pub fn new() -> Self {
+    /// Runs on the threads of a pool.
+    pub fn new(pool: Pool) -> Self {
         Self {
             info: BackendInfo {
                 kind: BackendKind::Cpu,
                 adapter: crate::kernels::simd::name().to_owned(),
                 features: Vec::new(),
+                n_threads: pool.n_threads(),
             },
+            pool: Rc::new(pool),
             prepared: None,
             stats: RunStats::default(),
         }
@@ -100,7 +107,7 @@ impl CpuBackend {
 }
 
 impl Prepared {
-    fn new(plan: Arc<Plan>, limits: RunLimits) -> Result<Self> {
+    fn new(plan: Arc<Plan>, limits: RunLimits, pool: Rc<Pool>) -> Result<Self> {
         let layout = if limits.keep_buffers { Layout::separate(&plan) } else { Layout::shared(&plan) };
         let scratch = layout
             .slots
@@ -141,6 +148,7 @@ impl Prepared {
             n_rows: 0,
             n_outputs: 0,
             plan,
+            pool,
             limits,
             layout,
             weights,
@@ -220,7 +228,7 @@ impl Backend for CpuBackend {
     fn prepare(&mut self, plan: Arc<Plan>, limits: RunLimits) -> LocalBoxFuture<'_, Result<()>> {
         // What was prepared before is given back first: two models need not fit at once.
         self.prepared = None;
-        Box::pin(ready(Prepared::new(plan, limits).map(|p| self.prepared = Some(p))))
+        Box::pin(ready(Prepared::new(plan, limits, Rc::clone(&self.pool)).map(|p| self.prepared = Some(p))))
     }
 
     fn upload(&mut self, weight: WeightId, first_row: u32, bytes: &[u8]) -> Result<()> {

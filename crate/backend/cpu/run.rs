@@ -99,7 +99,7 @@ impl Prepared {
                 let quantized = self.matrix(weight)?.takes_quantized();
                 if quantized && self.input != Some(x) {
                     let mut activations = std::mem::take(&mut self.activations);
-                    let quantize = self.lines_of(x).map(|x| activations.quantize(x));
+                    let quantize = self.lines_of(x).and_then(|x| activations.quantize(x, &self.pool));
                     self.activations = activations;
                     quantize?;
                     self.input = Some(x);
@@ -107,7 +107,7 @@ impl Prepared {
                 let matrix = self.matrix(weight)?;
                 let bias = bias.map(|b| self.vector(b)).transpose()?;
                 let out = self.out(memory, out)?;
-                matrix.multiply(self.lines_of(x)?, &self.activations, bias, accumulate, out)?;
+                matrix.multiply(self.lines_of(x)?, &self.activations, bias, accumulate, out, &self.pool)?;
                 read = matrix.bytes() as u64;
             }
             Op::Rope { x, head_dim } => {

@@ -12,7 +12,7 @@ const LIMITS: RunLimits =
     RunLimits { max_rows: 80, max_outputs: 4, max_sequences: 3, n_pages: 8, keep_buffers: false };
 
 fn backend(model: &TestModel, limits: RunLimits) -> CpuBackend {
-    let mut backend = CpuBackend::new();
+    let mut backend = CpuBackend::default();
     let plan = Arc::new(model.plan.clone());
     pollster::block_on(backend.prepare(plan, limits)).unwrap();
     for (i, (w, bytes)) in model.plan.weights.iter().zip(&model.weights).enumerate() {
@@ -177,7 +177,7 @@ fn memory_is_the_weights_once_and_pages_as_they_are_touched() {
 #[test]
 fn what_does_not_fit_is_refused() {
     let model = TestModel::new(GgmlType::F16, 33);
-    let mut unprepared = CpuBackend::new();
+    let mut unprepared = CpuBackend::default();
     assert!(unprepared.upload(WeightId(0), 0, &[]).is_err());
     let mut cpu = backend(&model, LIMITS);
     assert!(cpu.upload(WeightId(0), 0, &model.weights[0][..512]).is_err(), "rows came already");
@@ -197,7 +197,7 @@ fn what_does_not_fit_is_refused() {
     assert!(cpu.run(&Batch { rows: &many, tables: &TABLES }).is_err());
     cpu.run(&Batch { rows: &good, tables: &TABLES }).unwrap();
 
-    let mut partial = CpuBackend::new();
+    let mut partial = CpuBackend::default();
     pollster::block_on(partial.prepare(Arc::new(model.plan.clone()), LIMITS)).unwrap();
     partial.upload(WeightId(0), 0, &model.weights[0]).unwrap();
     assert!(pollster::block_on(partial.finish_upload()).is_err());

@@ -80,7 +80,7 @@ impl WebGpuBackend {
         if gpu.adapter.device_type == wgpu::DeviceType::Cpu {
             adapter.push_str(" (software)");
         }
-        let info = BackendInfo { kind: BackendKind::WebGpu, adapter, features: Vec::new() };
+        let info = BackendInfo { kind: BackendKind::WebGpu, adapter, features: Vec::new(), n_threads: 1 };
         Ok(Self { gpu, info, options, prepared: None, stats: Cell::default() })
     }
 

@@ -1,8 +1,11 @@
 //! Activations in eight bits: blocks of 32 with an f32 scale, made once for every product that reads the same input.
 
+use std::ops::Range;
+
 use crate::error::{Code, Error, Result};
-use crate::kernels::Lines;
 use crate::kernels::simd::{Kernel, Quant, Simd, dispatch};
+use crate::kernels::{Lines, SharedLines, check};
+use crate::threads::Pool;
 
 /// 32 activations, `d * q[i]` each.
 #[derive(Debug, Clone, Copy)]
@@ -47,8 +50,18 @@ impl Activations {
     }
 
     /// Takes new lines, of a multiple of 32 values each.
-    pub fn quantize(&mut self, x: Lines<'_>) {
-        dispatch(Quantize { to: self, x });
+    ///
+    /// # Errors
+    /// `internal` where a line is not.
+    pub fn quantize(&mut self, x: Lines<'_>, pool: &Pool) -> Result<()> {
+        let width = x.width() / 32;
+        check(x.width() == 32 * width, "quantize", || format!("a line of {} values", x.width()))?;
+        self.width = width;
+        // Within the capacity that `new` reserved, for a plan's inputs.
+        self.blocks.resize(x.n() * width, Block::ZERO);
+        let to = SharedLines::packed(&mut self.blocks, width)?;
+        pool.split(x.n(), LEAST_LINES, |lines| dispatch(Quantize { to, x, lines }));
+        Ok(())
     }
 
     pub(crate) fn n(&self) -> usize {
@@ -65,9 +78,13 @@ impl Activations {
     }
 }
 
-pub(crate) struct Quantize<'a> {
-    pub(crate) to: &'a mut Activations,
-    pub(crate) x: Lines<'a>,
+/// Lines that are worth another thread's attention.
+const LEAST_LINES: usize = 8;
+
+struct Quantize<'a> {
+    to: SharedLines<'a, Block>,
+    x: Lines<'a>,
+    lines: Range<usize>,
 }
 
 impl Kernel for Quantize<'_> {
@@ -75,12 +92,10 @@ impl Kernel for Quantize<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let width = self.x.width() / 32;
-        self.to.width = width;
-        // Within the capacity that `new` reserved, for a plan's inputs.
-        self.to.blocks.resize(self.x.n() * width, Block::ZERO);
-        for (x, to) in self.x.iter().zip(self.to.blocks.chunks_exact_mut(width.max(1))) {
-            for (x, to) in x.as_chunks::<32>().0.iter().zip(to) {
+        for line in self.lines {
+            // SAFETY: the line is one of this part's.
+            let to = unsafe { self.to.columns(line, 0..self.to.width()) };
+            for (x, to) in self.x.line(line).as_chunks::<32>().0.iter().zip(to) {
                 quantize_block(s, x, to);
             }
         }

@@ -8,19 +8,19 @@ use crate::kernels::Lines;
 use crate::kernels::simd::{Kernel, Simd};
 use crate::quant::tile::{FloatTile, TILE_ROWS};
 
-pub(super) struct Float<'a, 'b, T> {
-    pub(super) product: Product<'a, 'b>,
+pub(super) struct Float<'a, T> {
+    pub(super) product: Product<'a>,
     pub(super) x: Lines<'a>,
     pub(super) format: PhantomData<T>,
 }
 
-impl<T: FloatTile> Kernel for Float<'_, '_, T> {
+impl<T: FloatTile> Kernel for Float<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         let n = self.x.n();
-        for t in 0..self.product.tiles.len() / self.product.stripe::<T>() {
+        for t in self.product.stripes() {
             let mut line = 0;
             while line + 4 <= n {
                 self.stripe::<S, 4>(s, t, line);
@@ -34,14 +34,13 @@ impl<T: FloatTile> Kernel for Float<'_, '_, T> {
     }
 }
 
-impl<T: FloatTile> Float<'_, '_, T> {
+impl<T: FloatTile> Float<'_, T> {
     /// Lines `line .. line + R` times four rows. Even and odd columns are summed apart: two chains of additions.
     #[inline(always)]
     fn stripe<S: Simd, const R: usize>(&mut self, s: S, t: usize, line: usize) {
         let x: [&[f32]; R] = from_fn(|r| self.x.line(line + r));
         let mut sums: [[S::F; 2]; R] = from_fn(|r| [self.product.initial(s, line + r, t), s.splat(0.0)]);
-        let bytes = self.product.stripe::<T>();
-        let columns = self.product.tiles[t * bytes..(t + 1) * bytes].chunks_exact(TILE_ROWS * T::BYTES);
+        let columns = self.product.tiles::<T>(t).chunks_exact(TILE_ROWS * T::BYTES);
         for (k, column) in columns.enumerate() {
             let w = T::column(s, column);
             for (sum, x) in sums.iter_mut().zip(x) {

@@ -1,15 +1,17 @@
 //! A weight matrix in the CPU's layout, and products with it.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use super::activations::Activations;
 use super::float::Float;
 use super::quantized::Quantized;
 use crate::error::{Code, Error, Result};
 use crate::kernels::simd::{Simd, dispatch};
-use crate::kernels::{Lines, LinesMut, check};
+use crate::kernels::{Lines, LinesMut, SharedLines, check};
 use crate::quant::tile::{self, FloatTile, Layout, TILE_ROWS, Tile};
 use crate::quant::{self, GgmlType};
+use crate::threads::Pool;
 
 /// How the CPU keeps and multiplies a format: one entry a row of [`quant::FORMATS`].
 #[derive(Debug)]
@@ -21,13 +23,13 @@ pub(crate) struct Cpu {
 
 #[derive(Debug)]
 enum Multiply {
-    Quantized(fn(Product<'_, '_>, &Activations)),
-    Float(fn(Product<'_, '_>, Lines<'_>)),
+    Quantized(fn(Product<'_>, &Activations)),
+    Float(fn(Product<'_>, Lines<'_>)),
 }
 
 impl Cpu {
     pub(crate) const fn quantized<T: Tile>() -> Self {
-        fn multiply<T: Tile>(product: Product<'_, '_>, x: &Activations) {
+        fn multiply<T: Tile>(product: Product<'_>, x: &Activations) {
             dispatch(Quantized::<T> { product, x, format: PhantomData });
         }
         Self {
@@ -38,7 +40,7 @@ impl Cpu {
     }
 
     pub(crate) const fn float<T: FloatTile>() -> Self {
-        fn multiply<T: FloatTile>(product: Product<'_, '_>, x: Lines<'_>) {
+        fn multiply<T: FloatTile>(product: Product<'_>, x: Lines<'_>) {
             dispatch(Float::<T> { product, x, format: PhantomData });
         }
         Self {
@@ -140,7 +142,7 @@ impl Matrix {
     }
 
     /// [`reference`](super::reference) with this weight, as fast as this machine can. `quantized` holds `x` in eight
-    /// bits where [`Matrix::takes_quantized`].
+    /// bits where [`Matrix::takes_quantized`]. The result is the same whatever the number of threads.
     ///
     /// # Errors
     /// `internal` where shapes do not fit.
@@ -151,6 +153,7 @@ impl Matrix {
         bias: Option<&[f32]>,
         accumulate: bool,
         mut out: LinesMut<'_>,
+        pool: &Pool,
     ) -> Result<()> {
         check(
             x.n() == out.n()
@@ -170,64 +173,87 @@ impl Matrix {
                 )
             },
         )?;
-        let product = Product { tiles: &self.data, cols: self.cols, bias, accumulate, out: &mut out };
+        let out = SharedLines::new(&mut out);
+        let product =
+            |stripes| Product { tiles: &self.data, cols: self.cols, bias, accumulate, out, stripes };
+        let n_stripes = self.rows.div_ceil(TILE_ROWS);
         match self.ty.format().cpu.multiply {
-            Multiply::Float(multiply) => multiply(product, x),
+            Multiply::Float(multiply) => {
+                pool.split(n_stripes, LEAST_STRIPES, |stripes| multiply(product(stripes), x));
+            }
             Multiply::Quantized(multiply) => {
                 check(quantized.n() == x.n() && quantized.width() * 32 == x.width(), "matmul", || {
                     "the quantized activations are not the input's".to_owned()
                 })?;
-                multiply(product, quantized);
+                pool.split(n_stripes, LEAST_STRIPES, |stripes| multiply(product(stripes), quantized));
             }
         }
         Ok(())
     }
 }
 
+/// Stripes that are worth another thread's attention: some microseconds of work.
+const LEAST_STRIPES: usize = 8;
+
 /// What every product has. Stripe `t` is rows `4 t ..` of the weight, columns `4 t ..` of the output.
-pub(crate) struct Product<'a, 'b> {
-    pub(super) tiles: &'a [u8],
+pub(crate) struct Product<'a> {
+    tiles: &'a [u8],
     cols: usize,
     bias: Option<&'a [f32]>,
     accumulate: bool,
-    out: &'a mut LinesMut<'b>,
+    out: SharedLines<'a>,
+    /// Those to compute; nobody else computes them.
+    stripes: Range<usize>,
 }
 
-impl Product<'_, '_> {
-    /// Bytes of a stripe.
+impl<'a> Product<'a> {
+    pub(super) fn stripes(&self) -> Range<usize> {
+        self.stripes.clone()
+    }
+
+    /// The tiles of a stripe.
     #[inline(always)]
-    pub(super) fn stripe<T: Layout>(&self) -> usize {
-        self.cols / T::ELEMS * TILE_ROWS * T::BYTES
+    pub(super) fn tiles<T: Layout>(&self, t: usize) -> &'a [u8] {
+        let bytes = self.cols / T::ELEMS * TILE_ROWS * T::BYTES;
+        &self.tiles[t * bytes..(t + 1) * bytes]
     }
 
     /// Where the sums of a line and a stripe start: bias, what the output holds, or zero.
     #[inline(always)]
     pub(super) fn initial<S: Simd>(&mut self, s: S, line: usize, t: usize) -> S::F {
-        let bias = self.bias.map_or(s.splat(0.0), |b| s.load(&padded(b, t)));
+        let bias = self.bias.map_or(s.splat(0.0), |b| s.load(&padded(&b[TILE_ROWS * t..])));
         if self.accumulate { s.add(self.load(s, line, t), bias) } else { bias }
     }
 
     #[inline(always)]
     pub(super) fn load<S: Simd>(&mut self, s: S, line: usize, t: usize) -> S::F {
-        s.load(&padded(self.out.line(line), t))
+        s.load(&padded(self.out(line, t)))
     }
 
     #[inline(always)]
     pub(super) fn store<S: Simd>(&mut self, s: S, line: usize, t: usize, v: S::F) {
         let mut lanes = [0.0; 4];
         s.store(v, &mut lanes);
-        let out = &mut self.out.line(line)[TILE_ROWS * t..];
+        let out = self.out(line, t);
         match out.first_chunk_mut::<4>() {
             Some(out) => *out = lanes,
             None => out.copy_from_slice(&lanes[..out.len()]),
         }
     }
+
+    #[inline(always)]
+    fn out(&mut self, line: usize, t: usize) -> &mut [f32] {
+        debug_assert!(self.stripes.contains(&t));
+        let start = TILE_ROWS * t;
+        let end = self.out.width().min(start + TILE_ROWS);
+        // SAFETY: the stripe is this product's alone, which is borrowed as long as the result is.
+        unsafe { self.out.columns(line, start..end) }
+    }
 }
 
-/// Values `4 t ..`, zeros beyond the end.
+/// The first four values, zeros where there are fewer.
 #[inline(always)]
-fn padded(values: &[f32], t: usize) -> [f32; 4] {
-    let values = &values[TILE_ROWS * t..];
+fn padded(values: &[f32]) -> [f32; 4] {
     match values.first_chunk::<4>() {
         Some(four) => *four,
         None => std::array::from_fn(|i| values.get(i).copied().unwrap_or(0.0)),

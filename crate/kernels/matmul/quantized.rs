@@ -20,8 +20,8 @@ const PANEL: usize = 32;
 /// Lines that share a pass over the weights: their part of a panel's columns stays in the second-level cache.
 const LINES: usize = 128;
 
-pub(super) struct Quantized<'a, 'b, T> {
-    pub(super) product: Product<'a, 'b>,
+pub(super) struct Quantized<'a, T> {
+    pub(super) product: Product<'a>,
     pub(super) x: &'a Activations,
     pub(super) format: PhantomData<T>,
 }
@@ -32,6 +32,8 @@ struct Unpacked<S: Simd> {
     w: [S::W; 8],
     scale: [S::F; 2],
     shift: [S::F; 2],
+    /// Sums of the weights, see [`Simd::balance`].
+    weights: [S::I; 2],
 }
 
 /// Runs `$body` with each of these numbers as the constant `$i`.
@@ -47,7 +49,7 @@ macro_rules! each {
 /// Phases that a format may have; those that it has not cost nothing.
 const MAX_PHASES: usize = 4;
 
-impl<T: Tile> Kernel for Quantized<'_, '_, T> {
+impl<T: Tile> Kernel for Quantized<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -63,15 +65,15 @@ impl<T: Tile> Kernel for Quantized<'_, '_, T> {
     }
 }
 
-impl<T: Tile> Quantized<'_, '_, T> {
+impl<T: Tile> Quantized<'_, T> {
     #[inline(always)]
     fn one_line<S: Simd>(&mut self, s: S) {
         let x = self.x.line(0);
         // Hidden from the compiler where there are many sums, as in `lines`.
         let words = if T::PHASES == 1 { 4 } else { black_box(4) };
-        let stripe = self.product.stripe::<T>();
-        for (t, tiles) in self.product.tiles.chunks_exact(stripe).enumerate() {
+        for t in self.product.stripes() {
             let mut sum = self.product.initial(s, 0, t);
+            let tiles = self.product.tiles::<T>(t);
             let blocks = x.chunks_exact(T::ELEMS / 32);
             for (tile, x) in tiles.chunks_exact(TILE_ROWS * T::BYTES).zip(blocks) {
                 let head = T::head(s, tile);
@@ -89,14 +91,16 @@ impl<T: Tile> Quantized<'_, '_, T> {
         // Hidden from the compiler, which else unrolls the innermost loop and puts off its additions to the end: many
         // more values than there are registers, and half the speed in WebAssembly.
         let columns = black_box(8 / halves::<T>());
-        let stripe = self.product.stripe::<T>();
         let zero = s.splat(0.0);
         let empty = s.unsigned(s.load_b(&[0; 16]));
-        let mut panel = [Unpacked::<S> { w: [empty; 8], scale: [zero; 2], shift: [zero; 2] }; PANEL];
+        let empty =
+            Unpacked::<S> { w: [empty; 8], scale: [zero; 2], shift: [zero; 2], weights: [s.splat_i(0); 2] };
+        let mut panel = [empty; PANEL];
         for first in (0..width).step_by(PANEL) {
             let groups = first..width.min(first + PANEL);
-            for (t, tiles) in self.product.tiles.chunks_exact(stripe).enumerate() {
+            for t in self.product.stripes() {
                 let bytes = TILE_ROWS * T::BYTES;
+                let tiles = self.product.tiles::<T>(t);
                 let tiles = &tiles[first * 32 / T::ELEMS * bytes..groups.end * 32 / T::ELEMS * bytes];
                 let panel = &mut panel[..groups.len()];
                 let unpacked = panel.chunks_exact_mut(T::ELEMS / 32);
@@ -158,6 +162,13 @@ fn unpack<S: Simd, T: Tile, const PHASE: usize>(
         to.w[i] = weights::<S, T>(s, T::q::<S, PHASE, 0>(s, tile, turn, i));
         to.w[4 + i] = weights::<S, T>(s, T::q::<S, PHASE, 1>(s, tile, turn, i));
     }
+    if T::SIGNED {
+        to.weights = [s.splat_i(0); 2];
+        for (i, w) in to.w.into_iter().enumerate() {
+            let sum = &mut to.weights[if T::HALF_GROUPS { i / 4 } else { 0 }];
+            *sum = s.add_weights(*sum, w);
+        }
+    }
     for half in 0..halves::<T>() {
         let group = T::PHASES * turn + PHASE;
         (to.scale[half], to.shift[half]) = T::scale_shift(s, tile, head, group, half);
@@ -172,6 +183,13 @@ fn weights<S: Simd, T: Tile>(s: S, q: S::B) -> S::W {
 #[inline(always)]
 fn dot<S: Simd, T: Tile>(s: S, sum: S::Sum, w: S::W, x: &[Quant; 4]) -> S::Sum {
     if T::SIGNED { s.dot_signed(sum, w, x) } else { s.dot_unsigned(sum, w, x) }
+}
+
+/// One sum a row; `weights` are the sums of the weights, where those are signed.
+#[inline(always)]
+fn rows<S: Simd, T: Tile>(s: S, sum: S::Sum, weights: S::I) -> S::I {
+    let rows = s.rows(sum);
+    if T::SIGNED { s.balance(rows, weights) } else { rows }
 }
 
 /// Parts of a group that have scales of their own.
@@ -191,12 +209,16 @@ fn add_turn<S: Simd, T: Tile>(
     sum: &mut S::F,
 ) {
     let mut dots = [[s.zero(); 2]; MAX_PHASES];
+    let mut sums = [[s.splat_i(0); 2]; MAX_PHASES];
     macro_rules! add_columns {
         ($half:expr, $i:expr, $sum:expr) => {
             each!(PHASE in 0 1 2 3 => if PHASE < T::PHASES {
                 let w = weights::<S, T>(s, T::q::<S, PHASE, { $half }>(s, tile, turn, $i));
                 let x = &x[PHASE].q.as_chunks::<4>().0[4 * $half + $i];
                 dots[PHASE][$sum] = dot::<S, T>(s, dots[PHASE][$sum], w, x);
+                if T::SIGNED {
+                    sums[PHASE][$sum] = s.add_weights(sums[PHASE][$sum], w);
+                }
             })
         };
     }
@@ -216,7 +238,8 @@ fn add_turn<S: Simd, T: Tile>(
     each!(PHASE in 0 1 2 3 => if PHASE < T::PHASES {
         for (half, dot) in dots[PHASE].into_iter().enumerate().take(halves::<T>()) {
             let (scale, shift) = T::scale_shift(s, tile, head, T::PHASES * turn + PHASE, half);
-            *sum = add_scaled::<S, T>(s, *sum, s.rows(dot), scale, shift, &x[PHASE], half);
+            let dot = rows::<S, T>(s, dot, sums[PHASE][half]);
+            *sum = add_scaled::<S, T>(s, *sum, dot, scale, shift, &x[PHASE], half);
         }
     });
 }
@@ -241,7 +264,8 @@ fn add_group<S: Simd, T: Tile, const R: usize>(
         }
         let (scale, shift) = (group.scale[half], group.shift[half]);
         for ((sum, dot), x) in sums.iter_mut().zip(dots).zip(x) {
-            *sum = add_scaled::<S, T>(s, *sum, s.rows(dot), scale, shift, x, half);
+            let dot = rows::<S, T>(s, dot, group.weights[half]);
+            *sum = add_scaled::<S, T>(s, *sum, dot, scale, shift, x, half);
         }
     }
 }

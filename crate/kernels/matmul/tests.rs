@@ -2,6 +2,7 @@ use super::*;
 use crate::kernels::simd::with_scalar;
 use crate::quant::FORMATS;
 use crate::testing::{Rng, random_blocks};
+use crate::threads::Pool;
 
 const ROWS: usize = 10;
 
@@ -45,10 +46,10 @@ fn multiply(case: &Case, x: &[f32], bias: Option<&[f32]>, accumulate: bool, out:
     let x = Lines::packed(x, case.cols).unwrap();
     let mut activations = Activations::new(x.n(), x.width()).unwrap();
     if case.matrix.takes_quantized() {
-        activations.quantize(x);
+        activations.quantize(x, &Pool::alone()).unwrap();
     }
     let out = LinesMut::packed(out, ROWS).unwrap();
-    case.matrix.multiply(x, &activations, bias, accumulate, out).unwrap();
+    case.matrix.multiply(x, &activations, bias, accumulate, out, &Pool::alone()).unwrap();
 }
 
 #[test]
@@ -72,7 +73,7 @@ fn quantized_activations_are_within_half_a_step() {
     x[0] = f32::MAX;
     x[330] = f32::MIN_POSITIVE / 8.0;
     let mut activations = Activations::new(8, 320).unwrap();
-    activations.quantize(Lines::packed(&x, 320).unwrap());
+    activations.quantize(Lines::packed(&x, 320).unwrap(), &Pool::alone()).unwrap();
     for (l, x) in x.chunks(320).enumerate() {
         for (block, x) in activations.line(l).iter().zip(x.chunks(32)) {
             for (&q, &x) in block.q.iter().zip(x) {
@@ -93,7 +94,7 @@ fn unusual_activations_show_in_the_result() {
         let mut x = vec![1.0; 64];
         x[40] = unusual;
         let mut activations = Activations::new(1, 64).unwrap();
-        activations.quantize(Lines::packed(&x, 64).unwrap());
+        activations.quantize(Lines::packed(&x, 64).unwrap(), &Pool::alone()).unwrap();
         assert!(!activations.line(0)[0].d.is_nan());
         assert!(activations.line(0)[1].d.is_nan(), "{unusual}");
     }
@@ -116,7 +117,7 @@ fn products_match_the_reference() {
 
             if case.matrix.takes_quantized() {
                 let mut activations = Activations::new(n, case.cols).unwrap();
-                activations.quantize(Lines::packed(&x, case.cols).unwrap());
+                activations.quantize(Lines::packed(&x, case.cols).unwrap(), &Pool::alone()).unwrap();
                 for (l, x) in x.chunks_mut(case.cols).enumerate() {
                     for (block, x) in activations.line(l).iter().zip(x.chunks_mut(32)) {
                         for (x, &q) in x.iter_mut().zip(&block.q) {
@@ -194,5 +195,36 @@ fn shapes_that_do_not_fit_are_refused() {
     let mut out = [0.0; 4];
     let x = Lines::packed(&x, 64).unwrap();
     let stale = Activations::new(1, 64).unwrap();
-    assert!(matrix.multiply(x, &stale, None, false, LinesMut::packed(&mut out, 4).unwrap()).is_err());
+    assert!(
+        matrix
+            .multiply(x, &stale, None, false, LinesMut::packed(&mut out, 4).unwrap(), &Pool::alone())
+            .is_err()
+    );
+}
+
+#[test]
+fn threads_change_no_bit() {
+    const MANY_ROWS: usize = 101;
+    let mut rng = Rng::new(17);
+    let pool = Pool::new(3).unwrap();
+    for format in &FORMATS {
+        let blocks = random_blocks(&mut rng, format.ty, MANY_ROWS * 512 / format.block_elems);
+        let mut matrix = Matrix::new(format.ty, MANY_ROWS, 512).unwrap();
+        matrix.write_rows(0, &blocks).unwrap();
+        for n in [1, 35] {
+            let x = input(&mut rng, n, 512);
+            let run = |pool: &Pool| {
+                let x = Lines::packed(&x, 512).unwrap();
+                let mut activations = Activations::new(n, 512).unwrap();
+                if matrix.takes_quantized() {
+                    activations.quantize(x, pool).unwrap();
+                }
+                let mut out = vec![0.0f32; n * MANY_ROWS];
+                let lines = LinesMut::packed(&mut out, MANY_ROWS).unwrap();
+                matrix.multiply(x, &activations, None, false, lines, pool).unwrap();
+                out.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+            };
+            assert_eq!(run(&pool), run(&Pool::alone()), "{} of {n} lines", format.name);
+        }
+    }
 }

@@ -4,6 +4,8 @@
 //! results are equal bit for bit whatever the instruction set: native and in the browser, scalar and SIMD.
 
 mod math;
+#[cfg(all(target_arch = "wasm32", feature = "relaxed-simd"))]
+mod relaxed;
 #[cfg(any(test, not(target_arch = "wasm32")))]
 mod scalar;
 #[cfg(target_arch = "wasm32")]
@@ -19,9 +21,9 @@ pub(crate) use math::{dot, exp};
 use scalar::Scalar;
 
 /// A quantized activation. `simd128` multiplies 16-bit integers, every other form starts from bytes.
-#[cfg(target_arch = "wasm32")]
+#[cfg(all(target_arch = "wasm32", not(feature = "relaxed-simd")))]
 pub(crate) type Quant = i16;
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(not(all(target_arch = "wasm32", not(feature = "relaxed-simd"))))]
 pub(crate) type Quant = i8;
 
 /// An instruction set. A value of the type is the proof that it may be used.
@@ -88,9 +90,22 @@ pub(crate) trait Simd: Copy {
     fn zero(self) -> Self::Sum;
     /// Adds the products of four rows with the same four activations, each in `-127..=127`.
     fn dot_unsigned(self, sum: Self::Sum, w: Self::W, x: &[Quant; 4]) -> Self::Sum;
+    /// The same for weights of either sign; the rows' sums are right after [`Simd::balance`].
     fn dot_signed(self, sum: Self::Sum, w: Self::W, x: &[Quant; 4]) -> Self::Sum;
     /// One sum a row.
     fn rows(self, sum: Self::Sum) -> Self::I;
+
+    /// Adds the weights of each row, where [`Simd::balance`] needs them.
+    #[inline(always)]
+    fn add_weights(self, sum: Self::I, _w: Self::W) -> Self::I {
+        sum
+    }
+
+    /// Rows' sums of [`Simd::dot_signed`], made right with the sums of the weights that it multiplied.
+    #[inline(always)]
+    fn balance(self, rows: Self::I, _weights: Self::I) -> Self::I {
+        rows
+    }
 
     /// The sum of the lanes.
     #[inline(always)]
@@ -125,7 +140,9 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
     if let Some(avx2) = x86::Avx2::detect() {
         return avx2.run(kernel);
     }
-    #[cfg(target_arch = "wasm32")]
+    #[cfg(all(target_arch = "wasm32", feature = "relaxed-simd"))]
+    return relaxed::dispatch(kernel);
+    #[cfg(all(target_arch = "wasm32", not(feature = "relaxed-simd")))]
     return kernel.run(wasm::Simd128);
     #[cfg(not(target_arch = "wasm32"))]
     kernel.run(Scalar)

@@ -94,7 +94,8 @@ fn integer_operations_agree_with_the_scalar_form() {
                 keep(s.lanes(s.or_b(s.shr_b(b, 0, 1), s.shl_b(b, 1, 2))));
                 keep(s.lanes(s.lookup(&crate::quant::iq4_nl::LEVELS, s.shr_b(b, 4, 15))));
                 keep(s.rows(s.dot_unsigned(s.zero(), s.unsigned(s.shr_b(b, 0, 127)), &x)));
-                keep(s.rows(s.dot_signed(s.zero(), s.signed(b), &x)));
+                let w = s.signed(b);
+                keep(s.balance(s.rows(s.dot_signed(s.zero(), w, &x)), s.add_weights(s.splat_i(0), w)));
                 let v = s.load_i(&bytes);
                 keep(s.add_i(s.and_i(v, s.splat_i(0xff)), s.or_i(v, s.splat_i(1))));
                 keep(s.shl_i(v, 9));

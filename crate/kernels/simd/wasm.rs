@@ -1,180 +1,202 @@
-//! WebAssembly `simd128`.
+//! WebAssembly `simd128`, and what every form in WebAssembly shares.
 
 use std::arch::wasm32::*;
 
 use super::{Quant, Simd};
 
+/// Operations that are the same whatever multiplies the integers.
+macro_rules! simd128_operations {
+    () => {
+        type F = v128;
+        type I = v128;
+        type B = v128;
+
+        #[inline(always)]
+        fn splat(self, v: f32) -> v128 {
+            f32x4_splat(v)
+        }
+
+        #[inline(always)]
+        fn load(self, from: &[f32; 4]) -> v128 {
+            // SAFETY: the reference is to as many bytes as are read; wasm loads need no alignment.
+            unsafe { v128_load(from.as_ptr().cast()) }
+        }
+
+        #[inline(always)]
+        fn store(self, v: v128, to: &mut [f32; 4]) {
+            // SAFETY: the reference is to as many bytes as are written; wasm stores need no alignment.
+            unsafe { v128_store(to.as_mut_ptr().cast(), v) }
+        }
+
+        #[inline(always)]
+        fn add(self, a: v128, b: v128) -> v128 {
+            f32x4_add(a, b)
+        }
+
+        #[inline(always)]
+        fn sub(self, a: v128, b: v128) -> v128 {
+            f32x4_sub(a, b)
+        }
+
+        #[inline(always)]
+        fn mul(self, a: v128, b: v128) -> v128 {
+            f32x4_mul(a, b)
+        }
+
+        #[inline(always)]
+        fn div(self, a: v128, b: v128) -> v128 {
+            f32x4_div(a, b)
+        }
+
+        #[inline(always)]
+        fn max(self, a: v128, b: v128) -> v128 {
+            f32x4_pmax(a, b)
+        }
+
+        #[inline(always)]
+        fn abs(self, v: v128) -> v128 {
+            f32x4_abs(v)
+        }
+
+        #[inline(always)]
+        fn round(self, v: v128) -> v128 {
+            i32x4_trunc_sat_f32x4(f32x4_nearest(v))
+        }
+
+        #[inline(always)]
+        fn halves(self, from: &[u8; 8]) -> v128 {
+            let h = self.load_u16(from);
+            // Exponent and mantissa moved to their place in an f32, whose exponent counts from 112 lower; exact for
+            // subnormals too. Infinities and NaNs then get the f32's exponent of ones.
+            let magnitude = i32x4_shl(v128_and(h, u32x4_splat(0x7fff)), 13);
+            let special = v128_and(i32x4_gt(magnitude, i32x4_splat(0x7bff << 13)), u32x4_splat(0x7f80_0000));
+            let value = f32x4_mul(magnitude, f32x4_splat(f32::from_bits((127 + 112) << 23)));
+            let sign = i32x4_shl(v128_and(h, u32x4_splat(0x8000)), 16);
+            v128_or(v128_or(value, special), sign)
+        }
+
+        #[inline(always)]
+        fn splat_i(self, v: i32) -> v128 {
+            i32x4_splat(v)
+        }
+
+        #[inline(always)]
+        fn load_i(self, from: &[u8; 16]) -> v128 {
+            // SAFETY: the reference is to as many bytes as are read; wasm loads need no alignment.
+            unsafe { v128_load(from.as_ptr().cast()) }
+        }
+
+        #[inline(always)]
+        fn load_u16(self, from: &[u8; 8]) -> v128 {
+            // SAFETY: the reference is to as many bytes as are read; wasm loads need no alignment.
+            unsafe { u32x4_load_extend_u16x4(from.as_ptr().cast()) }
+        }
+
+        #[inline(always)]
+        fn store_i(self, v: v128, to: &mut [i32; 4]) {
+            // SAFETY: the reference is to as many bytes as are written; wasm stores need no alignment.
+            unsafe { v128_store(to.as_mut_ptr().cast(), v) }
+        }
+
+        #[inline(always)]
+        fn add_i(self, a: v128, b: v128) -> v128 {
+            i32x4_add(a, b)
+        }
+
+        #[inline(always)]
+        fn and_i(self, a: v128, b: v128) -> v128 {
+            v128_and(a, b)
+        }
+
+        #[inline(always)]
+        fn or_i(self, a: v128, b: v128) -> v128 {
+            v128_or(a, b)
+        }
+
+        #[inline(always)]
+        fn shl_i(self, v: v128, n: u32) -> v128 {
+            i32x4_shl(v, n)
+        }
+
+        #[inline(always)]
+        fn shr_i(self, v: v128, n: u32) -> v128 {
+            u32x4_shr(v, n)
+        }
+
+        #[inline(always)]
+        fn sar_i(self, v: v128, n: u32) -> v128 {
+            i32x4_shr(v, n)
+        }
+
+        #[inline(always)]
+        fn to_f(self, v: v128) -> v128 {
+            f32x4_convert_i32x4(v)
+        }
+
+        #[inline(always)]
+        fn bits(self, v: v128) -> v128 {
+            v
+        }
+
+        #[inline(always)]
+        fn load_b(self, from: &[u8; 16]) -> v128 {
+            // SAFETY: the reference is to as many bytes as are read; wasm loads need no alignment.
+            unsafe { v128_load(from.as_ptr().cast()) }
+        }
+
+        #[inline(always)]
+        fn shr_b(self, v: v128, n: u32, mask: u8) -> v128 {
+            v128_and(u16x8_shr(v, n), u8x16_splat(mask))
+        }
+
+        #[inline(always)]
+        fn shl_b(self, v: v128, n: u32, mask: u8) -> v128 {
+            v128_and(i16x8_shl(v, n), u8x16_splat(mask))
+        }
+
+        #[inline(always)]
+        fn or_b(self, a: v128, b: v128) -> v128 {
+            v128_or(a, b)
+        }
+
+        #[inline(always)]
+        fn lanes(self, v: v128) -> v128 {
+            v
+        }
+
+        #[inline(always)]
+        fn lookup(self, table: &[i8; 16], i: v128) -> v128 {
+            // SAFETY: the reference is to as many bytes as are read; wasm loads need no alignment.
+            unsafe { i8x16_swizzle(v128_load(table.as_ptr().cast()), i) }
+        }
+    };
+}
+#[cfg(feature = "relaxed-simd")]
+pub(super) use simd128_operations;
+
+/// Four activations in 16 bits, twice.
+#[inline(always)]
+fn words(x: &[Quant; 4]) -> v128 {
+    // SAFETY: the reference is to as many bytes as are read; wasm loads need no alignment.
+    #[cfg(not(feature = "relaxed-simd"))]
+    return unsafe { v128_load64_splat(x.as_ptr().cast()) };
+    // SAFETY: as above.
+    #[cfg(feature = "relaxed-simd")]
+    return i16x8_extend_low_i8x16(unsafe { v128_load32_splat(x.as_ptr().cast()) });
+}
+
+/// Products of 16-bit integers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Simd128;
 
 impl Simd for Simd128 {
     const NAME: &'static str = "wasm simd128";
-    type F = v128;
-    type I = v128;
-    type B = v128;
     /// 16-bit: rows 0 and 1, rows 2 and 3.
     type W = (v128, v128);
     /// Pairs of columns apart: rows 0 and 1, rows 2 and 3.
     type Sum = (v128, v128);
 
-    #[inline(always)]
-    fn splat(self, v: f32) -> v128 {
-        f32x4_splat(v)
-    }
-
-    #[inline(always)]
-    fn load(self, from: &[f32; 4]) -> v128 {
-        // SAFETY: the reference is to as many bytes as are read; wasm loads need no alignment.
-        unsafe { v128_load(from.as_ptr().cast()) }
-    }
-
-    #[inline(always)]
-    fn store(self, v: v128, to: &mut [f32; 4]) {
-        // SAFETY: the reference is to as many bytes as are written; wasm stores need no alignment.
-        unsafe { v128_store(to.as_mut_ptr().cast(), v) }
-    }
-
-    #[inline(always)]
-    fn add(self, a: v128, b: v128) -> v128 {
-        f32x4_add(a, b)
-    }
-
-    #[inline(always)]
-    fn sub(self, a: v128, b: v128) -> v128 {
-        f32x4_sub(a, b)
-    }
-
-    #[inline(always)]
-    fn mul(self, a: v128, b: v128) -> v128 {
-        f32x4_mul(a, b)
-    }
-
-    #[inline(always)]
-    fn div(self, a: v128, b: v128) -> v128 {
-        f32x4_div(a, b)
-    }
-
-    #[inline(always)]
-    fn max(self, a: v128, b: v128) -> v128 {
-        f32x4_pmax(a, b)
-    }
-
-    #[inline(always)]
-    fn abs(self, v: v128) -> v128 {
-        f32x4_abs(v)
-    }
-
-    #[inline(always)]
-    fn round(self, v: v128) -> v128 {
-        i32x4_trunc_sat_f32x4(f32x4_nearest(v))
-    }
-
-    #[inline(always)]
-    fn halves(self, from: &[u8; 8]) -> v128 {
-        let h = self.load_u16(from);
-        // Exponent and mantissa moved to their place in an f32, whose exponent counts from 112 lower; exact for
-        // subnormals too. Infinities and NaNs then get the f32's exponent of ones.
-        let magnitude = i32x4_shl(v128_and(h, u32x4_splat(0x7fff)), 13);
-        let special = v128_and(i32x4_gt(magnitude, i32x4_splat(0x7bff << 13)), u32x4_splat(0x7f80_0000));
-        let value = f32x4_mul(magnitude, f32x4_splat(f32::from_bits((127 + 112) << 23)));
-        let sign = i32x4_shl(v128_and(h, u32x4_splat(0x8000)), 16);
-        v128_or(v128_or(value, special), sign)
-    }
-
-    #[inline(always)]
-    fn splat_i(self, v: i32) -> v128 {
-        i32x4_splat(v)
-    }
-
-    #[inline(always)]
-    fn load_i(self, from: &[u8; 16]) -> v128 {
-        // SAFETY: the reference is to as many bytes as are read; wasm loads need no alignment.
-        unsafe { v128_load(from.as_ptr().cast()) }
-    }
-
-    #[inline(always)]
-    fn load_u16(self, from: &[u8; 8]) -> v128 {
-        // SAFETY: the reference is to as many bytes as are read; wasm loads need no alignment.
-        unsafe { u32x4_load_extend_u16x4(from.as_ptr().cast()) }
-    }
-
-    #[inline(always)]
-    fn store_i(self, v: v128, to: &mut [i32; 4]) {
-        // SAFETY: the reference is to as many bytes as are written; wasm stores need no alignment.
-        unsafe { v128_store(to.as_mut_ptr().cast(), v) }
-    }
-
-    #[inline(always)]
-    fn add_i(self, a: v128, b: v128) -> v128 {
-        i32x4_add(a, b)
-    }
-
-    #[inline(always)]
-    fn and_i(self, a: v128, b: v128) -> v128 {
-        v128_and(a, b)
-    }
-
-    #[inline(always)]
-    fn or_i(self, a: v128, b: v128) -> v128 {
-        v128_or(a, b)
-    }
-
-    #[inline(always)]
-    fn shl_i(self, v: v128, n: u32) -> v128 {
-        i32x4_shl(v, n)
-    }
-
-    #[inline(always)]
-    fn shr_i(self, v: v128, n: u32) -> v128 {
-        u32x4_shr(v, n)
-    }
-
-    #[inline(always)]
-    fn sar_i(self, v: v128, n: u32) -> v128 {
-        i32x4_shr(v, n)
-    }
-
-    #[inline(always)]
-    fn to_f(self, v: v128) -> v128 {
-        f32x4_convert_i32x4(v)
-    }
-
-    #[inline(always)]
-    fn bits(self, v: v128) -> v128 {
-        v
-    }
-
-    #[inline(always)]
-    fn load_b(self, from: &[u8; 16]) -> v128 {
-        // SAFETY: the reference is to as many bytes as are read; wasm loads need no alignment.
-        unsafe { v128_load(from.as_ptr().cast()) }
-    }
-
-    #[inline(always)]
-    fn shr_b(self, v: v128, n: u32, mask: u8) -> v128 {
-        v128_and(u16x8_shr(v, n), u8x16_splat(mask))
-    }
-
-    #[inline(always)]
-    fn shl_b(self, v: v128, n: u32, mask: u8) -> v128 {
-        v128_and(i16x8_shl(v, n), u8x16_splat(mask))
-    }
-
-    #[inline(always)]
-    fn or_b(self, a: v128, b: v128) -> v128 {
-        v128_or(a, b)
-    }
-
-    #[inline(always)]
-    fn lanes(self, v: v128) -> v128 {
-        v
-    }
-
-    #[inline(always)]
-    fn lookup(self, table: &[i8; 16], i: v128) -> v128 {
-        // SAFETY: the reference is to as many bytes as are read; wasm loads need no alignment.
-        unsafe { i8x16_swizzle(v128_load(table.as_ptr().cast()), i) }
-    }
+    simd128_operations!();
 
     #[inline(always)]
     fn unsigned(self, v: v128) -> (v128, v128) {
@@ -193,8 +215,7 @@ impl Simd for Simd128 {
 
     #[inline(always)]
     fn dot_unsigned(self, sum: (v128, v128), w: (v128, v128), x: &[Quant; 4]) -> (v128, v128) {
-        // SAFETY: the reference is to the eight bytes that are read; wasm loads need no alignment.
-        let x = unsafe { v128_load64_splat(x.as_ptr().cast()) };
+        let x = words(x);
         (i32x4_add(sum.0, i32x4_dot_i16x8(w.0, x)), i32x4_add(sum.1, i32x4_dot_i16x8(w.1, x)))
     }
 

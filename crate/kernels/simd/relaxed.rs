@@ -1,0 +1,122 @@
+//! WebAssembly `relaxed-simd`: four products of bytes and their sum in one instruction.
+//!
+//! What the instruction does with a second operand above 127 is the machine's choice, the same at every call: it takes
+//! it for 128 to 255 (x86-64 with VNNI) or for a negative number (ARM), or it sums pairs of products in 16 bits, which
+//! overflow (older x86-64). Up to 127 all agree. [`Relaxed`] is for the first two, which a probe tells apart.
+
+use std::arch::wasm32::*;
+use std::hint::black_box;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed as Unordered};
+
+use super::wasm::{Simd128, simd128_operations};
+use super::{Kernel, Quant, Simd};
+
+/// What a second operand above 127 means here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Above127 {
+    Unsigned = 1,
+    Negative = 2,
+    Overflow = 3,
+}
+
+impl Above127 {
+    fn probe() -> Self {
+        static KNOWN: AtomicU8 = AtomicU8::new(0);
+        match KNOWN.load(Unordered) {
+            1 => return Self::Unsigned,
+            2 => return Self::Negative,
+            3 => return Self::Overflow,
+            _ => {}
+        }
+        // Hidden from the compiler, whose own idea of the instruction says nothing of this machine.
+        let found =
+            match i32x4_extract_lane::<0>(dot(black_box(i8x16_splat(127)), black_box(i8x16_splat(-1)))) {
+                129_540 => Self::Unsigned,
+                -508 => Self::Negative,
+                _ => Self::Overflow,
+            };
+        KNOWN.store(found as u8, Unordered);
+        found
+    }
+}
+
+#[target_feature(enable = "relaxed-simd")]
+fn dot(a: v128, b: v128) -> v128 {
+    i32x4_relaxed_dot_i8x16_i7x16_add(a, b, i32x4_splat(0))
+}
+
+/// Runs a kernel on the best form for this machine.
+pub(super) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
+    #[target_feature(enable = "relaxed-simd")]
+    fn relaxed<K: Kernel>(s: Relaxed, kernel: K) -> K::Output {
+        kernel.run(s)
+    }
+    match Above127::probe() {
+        // Activations are flipped to 1..=255, and 128 times the weights' sum is taken off again.
+        Above127::Unsigned => relaxed(Relaxed { flip: i8x16_splat(-128), excess: i32x4_splat(-1) }, kernel),
+        Above127::Negative => relaxed(Relaxed { flip: i8x16_splat(0), excess: i32x4_splat(0) }, kernel),
+        Above127::Overflow => kernel.run(Simd128),
+    }
+}
+
+/// Products of bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Relaxed {
+    /// What makes an activation a second operand.
+    flip: v128,
+    /// All ones where `flip` adds 128, else zero.
+    excess: v128,
+}
+
+impl Simd for Relaxed {
+    const NAME: &'static str = "wasm relaxed-simd";
+    type W = v128;
+    type Sum = v128;
+
+    simd128_operations!();
+
+    #[inline(always)]
+    fn unsigned(self, v: v128) -> v128 {
+        v
+    }
+
+    #[inline(always)]
+    fn signed(self, v: v128) -> v128 {
+        v
+    }
+
+    #[inline(always)]
+    fn zero(self) -> v128 {
+        i32x4_splat(0)
+    }
+
+    #[inline(always)]
+    fn dot_unsigned(self, sum: v128, w: v128, x: &[Quant; 4]) -> v128 {
+        // SAFETY: the reference is to the four bytes that are read; wasm loads need no alignment.
+        let x = unsafe { v128_load32_splat(x.as_ptr().cast()) };
+        i32x4_relaxed_dot_i8x16_i7x16_add(x, w, sum)
+    }
+
+    #[inline(always)]
+    fn dot_signed(self, sum: v128, w: v128, x: &[Quant; 4]) -> v128 {
+        // SAFETY: the reference is to the four bytes that are read; wasm loads need no alignment.
+        let x = v128_xor(unsafe { v128_load32_splat(x.as_ptr().cast()) }, self.flip);
+        i32x4_relaxed_dot_i8x16_i7x16_add(w, x, sum)
+    }
+
+    #[inline(always)]
+    fn rows(self, sum: v128) -> v128 {
+        sum
+    }
+
+    #[inline(always)]
+    fn add_weights(self, sum: v128, w: v128) -> v128 {
+        i32x4_relaxed_dot_i8x16_i7x16_add(w, i8x16_splat(1), sum)
+    }
+
+    #[inline(always)]
+    fn balance(self, rows: v128, weights: v128) -> v128 {
+        i32x4_sub(rows, v128_and(i32x4_shl(weights, 7), self.excess))
+    }
+}
