@@ -1,5 +1,6 @@
 //! Builds, serves and tests qwenlet: `cargo xtask help`.
 
+mod bench;
 mod build;
 mod install;
 mod serve;
@@ -23,6 +24,8 @@ cargo xtask COMMAND
   size                       what a page loads to chat, gzipped, against the budget
   tidy                       checks of the sources that no compiler makes
   bench FILE [...]           speed of a model on this machine; arguments as `bench` of the native example takes them
+  bench-web [--no-build] [...]
+                             speed on the CPU in Chromium, beside wllama, candle and others; bench/README.md has the rest
 
 Needs rustup's cargo and Node; fetches the rest (npm packages, for the tests a Chromium and a software Vulkan driver).
 ";
@@ -66,6 +69,7 @@ fn run() -> Result<()> {
             bench.args(args.raw_args()?);
             sh::run(&mut bench)?;
         }
+        "bench-web" => bench::bench_web(args.raw_args()?.collect())?,
         other => bail!("there is no command {other:?}\n\n{HELP}"),
     }
     Ok(())

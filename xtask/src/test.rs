@@ -25,6 +25,7 @@ const STEPS: &[Step] = &[
     Step { name: "rust", what: "native tests, WebGPU ones included", needs: &[], run: rust },
     Step { name: "build", what: "wasm, package, site", needs: &[], run: build::build },
     Step { name: "types", what: "TypeScript", needs: &["build"], run: types },
+    Step { name: "bench", what: "what benchmarks make of their figures", needs: &[], run: bench },
     Step { name: "size", what: "what a page loads", needs: &["build"], run: size::check },
     Step {
         name: "package",
@@ -123,6 +124,10 @@ fn types() -> Result<()> {
         run(program("npm", folder).args(["run", "check"]))?;
     }
     Ok(())
+}
+
+fn bench() -> Result<()> {
+    run(program("node", "bench").args(["--test", "cpu/table.test.mjs"]))
 }
 
 /// A browser test is given the Chromium to use; what it serves and packs is what `build` made, the models that it loads

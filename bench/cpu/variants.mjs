@@ -1,0 +1,26 @@
+// What is measured: an engine and how it is told to run. `flags` are V8's.
+
+/** Older x86 and ARM have no dot product of 8-bit integers that V8 would use for relaxed SIMD. */
+const NO_VNNI = "--no-enable-avx-vnni --no-enable-avx-vnni-int8";
+
+export const VARIANTS = {
+  "qwenlet": { engine: "qwenlet", threads: 1 },
+  "qwenlet simd128": { engine: "qwenlet", threads: 1, variant: "simd" },
+  "qwenlet without VNNI": { engine: "qwenlet", threads: 1, variant: "relaxed", flags: NO_VNNI },
+  "qwenlet 2 threads": { engine: "qwenlet", threads: 2 },
+  "wllama": { engine: "wllama", threads: 1 },
+  "wllama 2 threads": { engine: "wllama", threads: 2 },
+  "candle": { engine: "candle" },
+  "onnxruntime": { engine: "ort", threads: 1 },
+  "memory read": { engine: "read" },
+};
+
+/** Why a loaded qwenlet is not the variant that was wished for; undefined where it is. */
+export function mismatch({ variant, threads }, { features }) {
+  const relaxed = (features ?? []).includes("relaxed-simd");
+  if (variant === "relaxed" && !relaxed) return "this build, or this browser, has no relaxed SIMD";
+  if (variant === "simd" && (relaxed || !features.includes("simd128"))) return "the simd128 build was not loaded";
+  const have = features.map((f) => /^threads[=: ]?(\d+)$/.exec(f)?.[1]).find(Boolean) ?? "1";
+  if (threads && Number(have) !== threads) return `it runs on ${have} thread(s)`;
+  return undefined;
+}
