@@ -32,7 +32,7 @@ export class Browser {
     const args = flags ? [...FLAGS, `--js-flags=${flags}`] : FLAGS;
     browser.#browser = await chromium.launch({ executablePath: executable, args, timeout: 120_000 });
     browser.#session = await browser.#browser.newBrowserCDPSession();
-    browser.page = await browser.#browser.newPage();
+    browser.page = await (await browser.#browser.newContext()).newPage();
     browser.page.setDefaultTimeout(0);
     browser.page.on("pageerror", (error) => console.error(String(error)));
     await browser.page.goto(`${url}blank.html`);
