@@ -29,6 +29,10 @@ pub enum Code {
     Network,
     /// The server answered with a status that is not a success.
     HttpStatus,
+    /// The file on the server is another one than when its download began.
+    FileChanged,
+    /// The file is not the one that is pinned: its size or SHA-256 differs.
+    Integrity,
     /// A local file or blob cannot be read.
     FileRead,
     /// The browser's storage failed.
@@ -64,6 +68,8 @@ impl Code {
         Code::Aborted,
         Code::Network,
         Code::HttpStatus,
+        Code::FileChanged,
+        Code::Integrity,
         Code::FileRead,
         Code::Cache,
         Code::QuotaExceeded,
@@ -90,6 +96,8 @@ impl Code {
             Code::Aborted => "aborted",
             Code::Network => "network",
             Code::HttpStatus => "http-status",
+            Code::FileChanged => "file-changed",
+            Code::Integrity => "integrity",
             Code::FileRead => "file-read",
             Code::Cache => "cache",
             Code::QuotaExceeded => "quota-exceeded",

@@ -1,6 +1,10 @@
-//! The few verbs that cross to JavaScript; `pkg/src/worker.ts` is their only caller. Values cross as plain objects, errors
+//! The few verbs that cross to JavaScript, here and in `js/`; `pkg/src/worker.ts` is their only caller. Values cross as plain objects, errors
 //! as `{ code, message, cause? }`.
 #![allow(unreachable_pub, reason = "exports to JavaScript are public and nothing in Rust names them")]
+
+mod cache;
+mod load;
+mod progress;
 
 use std::cell::RefCell;
 use std::ops::ControlFlow;
@@ -12,19 +16,13 @@ use js_sys::{Function, Promise};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{AbortSignal, Blob, MessageChannel};
+use web_sys::{AbortSignal, MessageChannel};
 
 use crate::chat::Part;
-use crate::engine::{
-    BackendChoice, ChatRequest, Engine, EngineInfo, Event, GenerateOptions, LoadOptions, Phase, Precision,
-    Progress, Prompt, TokenLogprob,
-};
+use crate::engine::{ChatRequest, Engine, EngineInfo, Event, GenerateOptions, Prompt, TokenLogprob};
 use crate::error::{Error, Result};
-use crate::source::{CacheMode, Notice, Opener, Origin, Request, Source, Store};
+use crate::source::Origin;
 use crate::tokenizer::{Special, Tokenizer};
-
-/// Least milliseconds between two reports of progress.
-const PROGRESS_EVERY: f64 = 50.0;
 
 thread_local! {
     static ON_PANIC: RefCell<Option<Function>> = const { RefCell::new(None) };
@@ -41,105 +39,6 @@ pub fn start(on_panic: Function) {
             web_sys::console::error_1(&e);
         }
     }));
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct LoadRequest {
-    source: Request,
-    cache: CacheMode,
-    options: LoadRequestOptions,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct LoadRequestOptions {
-    backend: BackendChoice,
-    precision: Precision,
-    context_length: Option<u32>,
-}
-
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "camelCase")]
-enum LoadEvent<'a> {
-    Progress {
-        phase: &'a str,
-        bytes: u64,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        total: Option<u64>,
-        from: Origin,
-    },
-    Warning {
-        code: &'a str,
-        message: String,
-    },
-}
-
-/// Loads a model; `files` are those of a `files` source, `fetcher` makes the requests in place of `fetch`. Aborting the signal ends it with `aborted`.
-#[wasm_bindgen]
-pub async fn load(
-    request: JsValue,
-    files: Vec<Blob>,
-    signal: AbortSignal,
-    on_event: Function,
-    fetcher: Option<Function>,
-) -> Result<Model, JsValue> {
-    let load = async {
-        let LoadRequest { source, cache, options } = from_js(request)?;
-        let notify = |notice: Notice| match notice {
-            Notice::Waiting => emit(
-                &on_event,
-                &LoadEvent::Progress { phase: "waiting", bytes: 0, total: None, from: Origin::Cache },
-            ),
-            Notice::NotCached(e) => {
-                emit(&on_event, &LoadEvent::Warning { code: e.code().as_str(), message: e.to_string() });
-            }
-        };
-        let opener = Rc::new(Opener::new(source, files, fetcher, cache, signal.clone(), &notify).await?);
-        let loaded = load_from(&opener, &options, &signal, &on_event).await;
-        let cache_id = opener.finish(loaded.as_ref().map(|_| ()).map_err(Error::code), &notify).await;
-        let engine = loaded?;
-        let info = Info { engine: engine.info().clone(), cache_id: cache_id?, from: opener.origin() };
-        Ok(Model { tokenizer: Rc::clone(engine.tokenizer()), engine: Mutex::new(engine), info })
-    };
-    load.await.map_err(to_error)
-}
-
-async fn load_from(
-    opener: &Rc<Opener>,
-    options: &LoadRequestOptions,
-    signal: &AbortSignal,
-    on_event: &Function,
-) -> Result<Engine> {
-    let from = opener.origin();
-    let mut last: Option<(Phase, f64)> = None;
-    let mut on_progress = |p: Progress| {
-        let now = js_sys::Date::now();
-        if last.is_none_or(|(phase, at)| phase != p.phase || now - at >= PROGRESS_EVERY) {
-            last = Some((p.phase, now));
-            let phase = match p.phase {
-                Phase::Header => "header",
-                Phase::Weights => "weights",
-                Phase::Prepare => "prepare",
-                Phase::Ready => "ready",
-            };
-            emit(on_event, &LoadEvent::Progress { phase, bytes: p.bytes, total: p.total, from });
-        }
-        go_on(signal)
-    };
-    let options = LoadOptions {
-        backend: options.backend,
-        precision: options.precision,
-        context_length: options.context_length,
-        pause: Some(Rc::new(pause)),
-        ..LoadOptions::default()
-    };
-    let opener = Rc::clone(opener);
-    let mut open = move |n: usize| -> LocalBoxFuture<'static, Result<Box<dyn Source>>> {
-        let opener = Rc::clone(&opener);
-        Box::pin(async move { opener.part(n).await })
-    };
-    Engine::load(&mut open, options, &mut on_progress).await
 }
 
 #[derive(Debug, Serialize)]
@@ -250,48 +149,6 @@ struct OneLogprob {
     /// A token may end inside a character: its text then shows U+FFFD, its bytes are whole.
     bytes: Vec<u8>,
     logprob: f32,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct CachedModel {
-    id: String,
-    name: String,
-    bytes: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    total: Option<u64>,
-    complete: bool,
-    created: f64,
-    last_used: f64,
-}
-
-/// The models in the browser's storage, last used first.
-#[wasm_bindgen]
-pub async fn cache_list() -> Result<JsValue, JsValue> {
-    let list = async {
-        let records = Store::open().await?.list().await?;
-        let models: Vec<CachedModel> = records
-            .into_iter()
-            .map(|r| CachedModel {
-                bytes: r.stored(),
-                total: r.total(),
-                id: r.id,
-                name: r.name,
-                complete: r.complete,
-                created: r.created,
-                last_used: r.last_used,
-            })
-            .collect();
-        to_js(&models)
-    };
-    list.await.map_err(to_error)
-}
-
-/// Removes a model from the browser's storage; false where there is none of this id.
-#[wasm_bindgen]
-pub async fn cache_delete(id: String) -> Result<bool, JsValue> {
-    let delete = async { Store::open().await?.delete(&id).await };
-    delete.await.map_err(to_error)
 }
 
 fn go_on(signal: &AbortSignal) -> ControlFlow<()> {

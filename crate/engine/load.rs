@@ -37,6 +37,8 @@ const MAX_OUTPUTS: usize = crate::session::MAX_LOGIT_ROWS;
 const MAX_SEQUENCES: usize = 4;
 /// Bytes uploaded before the backend is asked to catch up.
 const FLUSH_BYTES: usize = 32 << 20;
+/// Bytes uploaded before others get their turn; small pieces come with turns of their own.
+const PAUSE_BYTES: usize = 1 << 20;
 
 /// Told how far the load is; a break ends it.
 type OnProgress<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
@@ -127,6 +129,37 @@ impl Engine {
             pause: options.pause,
         })
     }
+}
+
+/// Reads a model to its end without loading it. What is no model, or ends too early, is told.
+///
+/// # Errors
+/// What the source has to say, and `invalid-gguf`, `truncated-file`, `aborted`.
+pub async fn read_through(
+    open: &mut OpenPart<'_>,
+    on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<()> {
+    let mut progress = Tracker { on_progress, phase: Phase::Header, bytes: 0, total: None };
+    let (files, mut parts) = open_parts(open, &mut progress).await?;
+    progress.enter(Phase::Weights)?;
+    for (part, tensors) in parts.iter_mut().zip(tensors_by_part(files)) {
+        let mut read = part.read.len() as u64;
+        part.read = Vec::new();
+        loop {
+            let n = part.source.next().await?.len() as u64;
+            if n == 0 {
+                break;
+            }
+            read += n;
+            progress.advance(n)?;
+        }
+        let end = tensors.iter().map(|t| t.offset + t.bytes).max().unwrap_or(0);
+        if read < end {
+            let message = format!("the file ends after {read} bytes, {end} are needed: fetch it again");
+            return Err(Error::new(Code::TruncatedFile, message).context(part.source.name().to_owned()));
+        }
+    }
+    progress.enter(Phase::Ready)
 }
 
 /// Reports progress and turns a break into `aborted`.
@@ -291,7 +324,7 @@ async fn stream_weights(
         let name = part.source.name().to_owned();
         let mut uploader = Uploader::new(tensors, &weights, plan);
         uploader.push(&std::mem::take(&mut part.read), backend).context(|| name.clone())?;
-        let mut unflushed = 0;
+        let (mut unflushed, mut unpaused) = (0, 0);
         while !uploader.is_done() {
             let chunk = part.source.next().await?;
             if chunk.is_empty() {
@@ -305,7 +338,11 @@ async fn stream_weights(
                 unflushed = 0;
                 backend.flush().await?;
             }
-            if let Some(pause) = &options.pause {
+            unpaused += n;
+            if unpaused >= PAUSE_BYTES
+                && let Some(pause) = &options.pause
+            {
+                unpaused = 0;
                 pause().await;
             }
         }

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 
 pub use api::*;
-pub use load::OpenPart;
+pub use load::{OpenPart, read_through};
 
 use crate::backend::{Backend, BackendInfo};
 use crate::chat::{AnswerParser, ChatTemplate, Thinking, normalize, opens_thinking};

@@ -25,8 +25,10 @@ pub(crate) struct BlobSource {
 }
 
 impl BlobSource {
-    pub(crate) fn new(blob: Blob, name: &str, signal: &AbortSignal) -> Self {
-        Self { blob, name: name.to_owned(), signal: signal.clone(), at: 0.0, ahead: None, chunk: Vec::new() }
+    /// Reads from byte `from` on.
+    pub(crate) fn new(blob: Blob, name: &str, from: u64, signal: &AbortSignal) -> Self {
+        let at = from as f64;
+        Self { blob, name: name.to_owned(), signal: signal.clone(), at, ahead: None, chunk: Vec::new() }
     }
 
     fn start(&mut self) -> Result<Option<Promise>> {

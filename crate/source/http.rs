@@ -1,155 +1,172 @@
-//! A model over HTTP: one `fetch` in the worker, read front to back as it arrives.
+//! Requests by the browser's `fetch`, in the worker, or by a function of the caller's, on the page.
 
 use futures_util::future::LocalBoxFuture;
-use js_sys::{Function, Object, Promise, Reflect, Uint8Array};
+use js_sys::{Array, Function, Object, Promise, Reflect, Uint8Array};
+use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    AbortSignal, Headers, ReadableStreamDefaultReader, ReadableStreamReadResult, ReferrerPolicy,
-    RequestCache, RequestInit, Response, WorkerGlobalScope,
+    AbortController, AbortSignal, Headers, ReadableStreamDefaultReader, ReadableStreamReadResult,
+    ReferrerPolicy, RequestCache, RequestInit, Response, WorkerGlobalScope,
 };
 
-use super::Source;
 use super::browser::{aborted, describe};
+use super::download::host;
+use super::world::{Ask, Body, Reply, Transport};
 use crate::error::{Code, Error, Result};
 
-/// The body of a response.
-pub(crate) struct HttpSource {
-    name: String,
-    host: String,
-    reader: ReadableStreamDefaultReader,
-    signal: AbortSignal,
-    total: Option<u64>,
-    received: u64,
-    etag: Option<String>,
-    chunk: Vec<u8>,
+pub(crate) struct Http {
+    pub(crate) signal: AbortSignal,
+    /// Makes the requests in place of `fetch`.
+    pub(crate) fetcher: Option<Function>,
 }
 
-impl HttpSource {
-    /// Sends the request and waits for the response's headers. The browser follows redirects.
-    ///
-    /// # Errors
-    /// `network` where there is no response (offline, DNS, CORS, CSP: a page is not told which), `http-status` where it
-    /// is not a success, `aborted`.
-    pub(crate) async fn open(
-        url: &str,
-        name: &str,
-        headers: &[(String, String)],
-        fetcher: Option<&Function>,
-        signal: &AbortSignal,
-    ) -> Result<Self> {
-        let init = RequestInit::new();
-        init.set_signal(Some(signal));
-        // The browser's own cache would keep a second copy, and a page's address is no business of a model's host.
-        init.set_cache(RequestCache::NoStore);
-        init.set_referrer_policy(ReferrerPolicy::NoReferrer);
-        init.set_headers(request_headers(headers)?.as_ref());
-
-        let scope: WorkerGlobalScope = js_sys::global().unchecked_into();
-        let host = host_of(url);
-        let sent = match fetcher {
-            None => Ok(scope.fetch_with_str_and_init(url, &init)),
-            Some(fetcher) => call(fetcher, url, headers, signal),
-        };
-        let answered = match sent {
-            Ok(promise) => JsFuture::from(promise).await,
-            Err(e) => Err(e),
-        };
-        let response = answered
-            .map_err(|e| if signal.aborted() { aborted() } else { unreachable(&scope, &host, &e) })?;
-        let response: Response = response.unchecked_into();
-        if !response.ok() {
-            return Err(status_error(&response, name));
+impl Http {
+    async fn send(&self, ask: Ask<'_>) -> Result<Reply> {
+        if self.signal.aborted() {
+            return Err(aborted());
         }
-        let header = |name: &str| response.headers().get(name).ok().flatten();
-        // Content-Length counts encoded bytes, what is read here is decoded.
-        let encoded = header("content-encoding").is_some_and(|e| !e.eq_ignore_ascii_case("identity"));
-        let total = header("content-length").and_then(|n| n.parse().ok()).filter(|_| !encoded);
-        let body = response.body().ok_or_else(|| {
-            Error::new(Code::Network, format!("{host} answered for {name} without any content"))
-        })?;
-        Ok(Self {
-            name: name.to_owned(),
-            host,
-            reader: body.get_reader().unchecked_into(),
-            signal: signal.clone(),
-            total,
-            received: 0,
-            etag: header("etag").or_else(|| header("last-modified")),
-            chunk: Vec::new(),
+        let scope: WorkerGlobalScope = js_sys::global().unchecked_into();
+        let mut headers = ask.headers.to_vec();
+        if let Some((from, to)) = ask.range {
+            // In this form a range needs no preflight.
+            let to = to.map_or(String::new(), |to| (to - 1).to_string());
+            headers.push(("Range".into(), format!("bytes={from}-{to}")));
+        }
+        // If-Range would need one, and many hosts refuse those: it goes only where there are none.
+        let own = self.fetcher.is_some() || ask.url.starts_with(&format!("{}/", scope.origin()));
+        if let Some(etag) = ask.if_range.filter(|_| own) {
+            headers.push(("If-Range".into(), etag.to_owned()));
+        }
+        let abort = Abort::after(&self.signal)?;
+        let sent = match &self.fetcher {
+            None => fetch(&scope, ask.url, &headers, &abort.signal())?,
+            Some(fetcher) => call(fetcher, ask.url, &headers, &abort.signal())
+                .unwrap_or_else(|thrown| Promise::reject(&thrown)),
+        };
+        let response = match JsFuture::from(sent).await {
+            Ok(response) => response,
+            Err(_) if self.signal.aborted() => return Err(aborted()),
+            Err(e) => return Err(unreachable(&scope, host(ask.url), &e)),
+        };
+        let response: Response = response.unchecked_into();
+        let reader = response.body().map(|body| body.get_reader().unchecked_into());
+        Ok(Reply {
+            status: response.status(),
+            headers: entries(&response.headers()),
+            body: Box::new(Streamed {
+                reader,
+                signal: self.signal.clone(),
+                piece: Vec::new(),
+                _abort: abort,
+            }),
         })
     }
+}
 
-    /// What tells one version of the file from another, where the server says.
-    pub(crate) fn etag(&self) -> Option<&str> {
-        self.etag.as_deref()
+impl Transport for Http {
+    fn ask<'a>(&'a self, ask: Ask<'a>) -> LocalBoxFuture<'a, Result<Reply>> {
+        Box::pin(self.send(ask))
     }
 
-    async fn read(&mut self) -> Result<&[u8]> {
-        self.chunk.clear();
-        while self.chunk.is_empty() {
-            let read = JsFuture::from(self.reader.read()).await.map_err(|e| self.broken(Some(&e)))?;
-            let read: ReadableStreamReadResult = read.unchecked_into();
+    fn asks_freely(&self) -> bool {
+        self.fetcher.is_none()
+    }
+}
+
+/// Ends one request when it is dropped, or when the load is cancelled.
+struct Abort {
+    controller: AbortController,
+    signal: AbortSignal,
+    listener: Closure<dyn Fn()>,
+}
+
+impl Abort {
+    fn after(signal: &AbortSignal) -> Result<Self> {
+        let internal = |e: JsValue| Error::internal("a request cannot be made").with_cause(describe(&e));
+        let controller = AbortController::new().map_err(internal)?;
+        let listener = Closure::new({
+            let controller = controller.clone();
+            move || controller.abort()
+        });
+        signal
+            .add_event_listener_with_callback("abort", listener.as_ref().unchecked_ref())
+            .map_err(internal)?;
+        Ok(Self { controller, signal: signal.clone(), listener })
+    }
+
+    fn signal(&self) -> AbortSignal {
+        self.controller.signal()
+    }
+}
+
+impl Drop for Abort {
+    fn drop(&mut self) {
+        let listener = self.listener.as_ref().unchecked_ref();
+        let _ = self.signal.remove_event_listener_with_callback("abort", listener); // it is there
+        self.controller.abort();
+    }
+}
+
+/// A body as it arrives.
+struct Streamed {
+    /// None: there is no body.
+    reader: Option<ReadableStreamDefaultReader>,
+    signal: AbortSignal,
+    piece: Vec<u8>,
+    _abort: Abort,
+}
+
+impl Streamed {
+    async fn read(&mut self) -> Result<usize> {
+        self.piece.clear();
+        let Some(reader) = &self.reader else { return Ok(0) };
+        while self.piece.is_empty() {
+            let read = match JsFuture::from(reader.read()).await {
+                Ok(read) => read.unchecked_into::<ReadableStreamReadResult>(),
+                Err(_) if self.signal.aborted() => return Err(aborted()),
+                Err(e) => return Err(Error::new(Code::Network, describe(&e))),
+            };
             if read.get_done().unwrap_or(false) {
-                // Browsers differ in whether a body that ends early is an error.
-                return match self.total {
-                    Some(total) if self.received < total => Err(self.broken(None)),
-                    _ => Ok(&[]),
-                };
+                return Ok(0);
             }
             let bytes: Uint8Array = read.get_value().unchecked_into();
-            let n = bytes.length() as usize;
-            self.chunk.resize(n, 0);
-            bytes.copy_to(&mut self.chunk);
-            self.received += n as u64;
-            // An encoding that the server does not let the page see: then its length means nothing either.
-            self.total = self.total.filter(|&total| self.received <= total);
+            self.piece.resize(bytes.length() as usize, 0);
+            bytes.copy_to(&mut self.piece);
         }
-        Ok(&self.chunk)
-    }
-
-    fn broken(&self, cause: Option<&JsValue>) -> Error {
-        if self.signal.aborted() {
-            return aborted();
-        }
-        let of = self.total.map_or(String::new(), |total| format!(" of {total}"));
-        let error = Error::new(
-            Code::Network,
-            format!(
-                "the connection to {} broke off after {}{of} bytes of {}; try again",
-                self.host, self.received, self.name
-            ),
-        );
-        match cause {
-            Some(cause) => error.with_cause(describe(cause)),
-            None => error,
-        }
+        Ok(self.piece.len())
     }
 }
 
-impl Source for HttpSource {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn len(&self) -> Option<u64> {
-        self.total
-    }
-
-    fn next(&mut self) -> LocalBoxFuture<'_, Result<&[u8]>> {
+impl Body for Streamed {
+    fn next(&mut self) -> LocalBoxFuture<'_, Result<usize>> {
         Box::pin(self.read())
     }
+
+    fn bytes(&self) -> &[u8] {
+        &self.piece
+    }
 }
 
-impl Drop for HttpSource {
-    /// Stops the download where it was not read to the end.
-    fn drop(&mut self) {
-        let cancelled = JsFuture::from(self.reader.cancel());
-        wasm_bindgen_futures::spawn_local(async {
-            // A stream that broke or was aborted cannot be cancelled again; there is nothing left to stop.
-            let _ = cancelled.await;
-        });
+fn fetch(
+    scope: &WorkerGlobalScope,
+    url: &str,
+    headers: &[(String, String)],
+    signal: &AbortSignal,
+) -> Result<Promise> {
+    let init = RequestInit::new();
+    init.set_signal(Some(signal));
+    // The browser's own cache would keep a second copy, and a page's address is no business of a model's host.
+    init.set_cache(RequestCache::NoStore);
+    init.set_referrer_policy(ReferrerPolicy::NoReferrer);
+    let fields = Headers::new().map_err(|e| Error::internal("no headers").with_cause(describe(&e)))?;
+    for (name, value) in headers {
+        fields.set(name, value).map_err(|e| {
+            Error::invalid_argument(format!("headers: {name:?} cannot be sent")).with_cause(describe(&e))
+        })?;
     }
+    init.set_headers(fields.as_ref());
+    Ok(scope.fetch_with_str_and_init(url, &init))
 }
 
 /// Asks the caller's own function, which takes plain objects.
@@ -168,15 +185,13 @@ fn call(
     Ok(fetcher.call2(&JsValue::NULL, &url.into(), &init)?.unchecked_into())
 }
 
-fn request_headers(headers: &[(String, String)]) -> Result<Headers> {
-    let invalid = |name: &str, e: &JsValue| {
-        Error::invalid_argument(format!("headers: {name:?} cannot be sent")).with_cause(describe(e))
+fn entries(headers: &Headers) -> Vec<(String, String)> {
+    let pair = |entry: JsValue| {
+        let entry: Array = entry.unchecked_into();
+        Some((entry.get(0).as_string()?, entry.get(1).as_string()?))
     };
-    let out = Headers::new().map_err(|e| Error::internal("no request headers").with_cause(describe(&e)))?;
-    for (name, value) in headers {
-        out.set(name, value).map_err(|e| invalid(name, &e))?;
-    }
-    Ok(out)
+    // Their names are in lower case.
+    headers.entries().into_iter().filter_map(|entry| pair(entry.ok()?.unchecked_into())).collect()
 }
 
 fn unreachable(scope: &WorkerGlobalScope, host: &str, cause: &JsValue) -> Error {
@@ -189,23 +204,4 @@ fn unreachable(scope: &WorkerGlobalScope, host: &str, cause: &JsValue) -> Error 
         format!("this device is offline; connect it to load from {host}, or use a model from the cache")
     };
     Error::new(Code::Network, message).with_cause(describe(cause))
-}
-
-fn status_error(response: &Response, name: &str) -> Error {
-    let status = response.status();
-    let what = match status {
-        401 | 403 => "access is refused; if the model needs a token, pass it in `headers`",
-        404 | 410 => "there is no such file; check the address",
-        429 => "too many requests; wait a while and try again",
-        500.. => "the server has a problem; try again later",
-        _ => "the server refuses; check the address",
-    };
-    Error::new(
-        Code::HttpStatus,
-        format!("HTTP status {status} for {name} ({}): {what}", host_of(&response.url())),
-    )
-}
-
-fn host_of(url: &str) -> String {
-    web_sys::Url::new(url).map_or_else(|_| url.to_owned(), |u| u.host())
 }

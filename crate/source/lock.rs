@@ -1,15 +1,20 @@
 //! One writer a model: a Web Lock, held across all tabs and workers of the origin.
 
+use std::any::Any;
 use std::cell::RefCell;
+use std::pin::pin;
 use std::rc::Rc;
 
-use futures_util::future::{Either, select};
-use js_sys::{Function, Object, Promise, Reflect};
+use futures_channel::mpsc;
+use futures_util::StreamExt;
+use futures_util::future::{Either, LocalBoxFuture, pending, select};
+use js_sys::{Array, Function, Object, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::AbortSignal;
+use web_sys::{AbortSignal, BroadcastChannel, MessageEvent};
 
 use super::browser::{aborted, describe};
+use super::world::Locks;
 use crate::error::{Code, Error, Result};
 
 // web-sys has this interface only behind its flag for unstable ones.
@@ -29,34 +34,114 @@ extern "C" {
 }
 
 /// A held lock; dropping it lets the next one in. The browser does so too when the worker ends.
-pub(crate) struct Lock {
+struct Lock {
     /// None where the browser has no locks.
     release: Option<Function>,
 }
 
-impl Lock {
-    /// Takes the lock if nobody has it. `None`: somebody has.
-    pub(crate) async fn try_acquire(name: &str) -> Result<Option<Self>> {
-        let options = Object::new();
-        set(&options, "ifAvailable", &JsValue::TRUE);
-        Self::request(name, &options).await
+/// The locks of this origin. Whoever holds one may tell the others how far it is.
+pub(crate) struct WebLocks {
+    pub(crate) signal: AbortSignal,
+}
+
+impl Locks for WebLocks {
+    fn try_acquire<'a>(&'a self, name: &'a str) -> LocalBoxFuture<'a, Result<Option<Box<dyn Any>>>> {
+        Box::pin(async move {
+            let options = Object::new();
+            set(&options, "ifAvailable", &JsValue::TRUE);
+            Ok(Lock::request(name, &options).await?.map(|lock| Box::new(lock) as Box<dyn Any>))
+        })
     }
 
-    /// Waits for the lock.
-    ///
-    /// # Errors
-    /// `aborted`, by the signal.
-    pub(crate) async fn acquire(name: &str, signal: &AbortSignal) -> Result<Self> {
-        let options = Object::new();
-        set(&options, "signal", signal);
-        match Self::request(name, &options).await {
-            Ok(Some(lock)) => Ok(lock),
-            Ok(None) => Err(Error::internal("a lock that was waited for was not given")),
-            Err(_) if signal.aborted() => Err(aborted()),
-            Err(e) => Err(e),
+    fn acquire<'a>(
+        &'a self,
+        name: &'a str,
+        on_bytes: &'a dyn Fn(u64, Option<u64>),
+    ) -> LocalBoxFuture<'a, Result<Box<dyn Any>>> {
+        Box::pin(async move {
+            let options = Object::new();
+            set(&options, "signal", &self.signal);
+            let mut lock = pin!(Lock::request(name, &options));
+            let mut reports = Reports::listen(name);
+            loop {
+                match select(lock.as_mut(), pin!(reports.next())).await {
+                    Either::Left((Ok(Some(lock)), _)) => return Ok(Box::new(lock) as Box<dyn Any>),
+                    Either::Left((Ok(None), _)) => {
+                        return Err(Error::internal("a lock that was waited for was not given"));
+                    }
+                    Either::Left((Err(_), _)) if self.signal.aborted() => return Err(aborted()),
+                    Either::Left((Err(e), _)) => return Err(e),
+                    Either::Right(((bytes, total), _)) => on_bytes(bytes, total),
+                }
+            }
+        })
+    }
+}
+
+/// Tells those who wait for a lock how far its holder is.
+pub(crate) struct Reporter(Option<BroadcastChannel>);
+
+impl Reporter {
+    pub(crate) fn new(name: &str) -> Self {
+        Self(BroadcastChannel::new(name).ok())
+    }
+
+    pub(crate) fn tell(&self, bytes: u64, total: Option<u64>) {
+        if let Some(channel) = &self.0 {
+            let total = total.map_or(JsValue::NULL, |n| (n as f64).into());
+            let _ = channel.post_message(&Array::of2(&(bytes as f64).into(), &total)); // numbers can be sent
         }
     }
+}
 
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        if let Some(channel) = &self.0 {
+            channel.close();
+        }
+    }
+}
+
+/// What a [`Reporter`] of this name tells.
+struct Reports {
+    received: mpsc::UnboundedReceiver<(u64, Option<u64>)>,
+    channel: Option<BroadcastChannel>,
+    _listener: Closure<dyn Fn(MessageEvent)>,
+}
+
+impl Reports {
+    fn listen(name: &str) -> Self {
+        let (sender, received) = mpsc::unbounded();
+        let listener = Closure::new(move |event: MessageEvent| {
+            let Ok(report) = event.data().dyn_into::<Array>() else { return };
+            let Some(bytes) = report.get(0).as_f64() else { return };
+            let _ = sender.unbounded_send((bytes as u64, report.get(1).as_f64().map(|n| n as u64))); // or nobody waits
+        });
+        let channel = BroadcastChannel::new(name).ok();
+        if let Some(channel) = &channel {
+            channel.set_onmessage(Some(listener.as_ref().unchecked_ref()));
+        }
+        Self { received, channel, _listener: listener }
+    }
+
+    async fn next(&mut self) -> (u64, Option<u64>) {
+        match self.received.next().await {
+            Some(report) => report,
+            None => pending().await,
+        }
+    }
+}
+
+impl Drop for Reports {
+    fn drop(&mut self) {
+        if let Some(channel) = &self.channel {
+            channel.set_onmessage(None);
+            channel.close();
+        }
+    }
+}
+
+impl Lock {
     async fn request(name: &str, options: &Object) -> Result<Option<Self>> {
         let scope: Scope = js_sys::global().unchecked_into();
         // Without Web Locks (an insecure context) the writer's token in the store still keeps two writers apart.

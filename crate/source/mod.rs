@@ -4,25 +4,50 @@
 mod blob;
 #[cfg(target_arch = "wasm32")]
 mod browser;
-#[cfg(target_arch = "wasm32")]
+#[cfg(any(target_arch = "wasm32", test))]
 mod cache;
+#[cfg(any(target_arch = "wasm32", test))]
+mod digest;
+#[cfg(any(target_arch = "wasm32", test))]
+mod download;
 #[cfg(not(target_arch = "wasm32"))]
 mod file;
 #[cfg(target_arch = "wasm32")]
 mod http;
+#[cfg(any(target_arch = "wasm32", test))]
+mod hub;
 #[cfg(target_arch = "wasm32")]
 mod lock;
 mod memory;
-#[cfg(target_arch = "wasm32")]
+#[cfg(any(target_arch = "wasm32", test))]
 mod open;
+#[cfg(any(target_arch = "wasm32", test))]
+mod part;
+#[cfg(any(target_arch = "wasm32", test))]
+mod rate;
+#[cfg(any(target_arch = "wasm32", test))]
+mod request;
+#[cfg(test)]
+mod tests;
+#[cfg(any(target_arch = "wasm32", test))]
+mod verify;
+#[cfg(any(target_arch = "wasm32", test))]
+mod world;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use file::FileSource;
 pub use memory::MemorySource;
 #[cfg(target_arch = "wasm32")]
 pub(crate) use {
-    cache::Store,
-    open::{CacheMode, Notice, Opener, Origin, Request},
+    browser::world,
+    cache::{IndexedDb, Record, Storage, delete, evict},
+    download::{Policy, Waiting},
+    lock::Reporter,
+    open::{Opener, with_opener},
+    part::Status,
+    rate::Rate,
+    request::{CacheMode, Manner, Notice, Origin, Request},
+    verify::verify,
 };
 
 use futures_util::future::LocalBoxFuture;

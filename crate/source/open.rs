@@ -1,89 +1,41 @@
-//! Where a load in the browser takes its bytes from: the cache if the model is there, else the network or a file, and
-//! then through the cache.
+//! Where a load takes its bytes from: the cache if the model is there, else the network or a file, and then through the
+//! cache.
 
-use std::cell::RefCell;
+use std::any::Any;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use js_sys::Function;
-use serde::{Deserialize, Serialize};
-use web_sys::{AbortSignal, Blob};
+use futures_util::future::join;
 
 use super::Source;
-use super::blob::BlobSource;
-use super::cache::{CacheSource, CacheWriter, Record, Store};
-use super::http::HttpSource;
-use super::lock::Lock;
+use super::cache::{self, Authority, Expected, OnEvict, Passage, Record, Storage, Writer};
+use super::digest::hex;
+use super::download::{Download, Guard, Net, Target, Version, Waiting};
+use super::hub;
+use super::part::{PartSource, Repair, Rest, Status, Stored, Through, hash_so_far};
+use super::request::{CacheMode, Manner, Notice, Notify, Origin, Request};
+use super::world::World;
 use crate::error::{Code, Error, Result};
 use crate::gguf::PartName;
-
-/// What to load.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-pub(crate) enum Request {
-    /// One address, or that of every part. Where there is only the first, the others are named after it.
-    Url { id: String, name: String, urls: Vec<String>, headers: Vec<(String, String)> },
-    /// Files of the page, handed over beside the request. Without an id they are not cached.
-    Files { id: Option<String>, name: String, names: Vec<String> },
-    /// A model of the cache, and nothing else.
-    Cached { id: String },
-}
-
-impl Request {
-    fn cache_id(&self) -> Option<&str> {
-        match self {
-            Request::Url { id, .. } | Request::Cached { id } => Some(id),
-            Request::Files { id, .. } => id.as_deref(),
-        }
-    }
-
-    fn name(&self) -> &str {
-        match self {
-            Request::Url { name, .. } | Request::Files { name, .. } => name,
-            Request::Cached { id } => id,
-        }
-    }
-}
-
-/// Whether to keep the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum CacheMode {
-    Off,
-    /// If possible; else a warning says why not.
-    Auto,
-    Required,
-}
-
-/// Where the bytes come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Origin {
-    Network,
-    Cache,
-    File,
-}
-
-/// What the caller should know beside the result.
-#[derive(Debug)]
-pub(crate) enum Notice {
-    /// Another tab downloads this model; this load waits to use its copy.
-    Waiting,
-    /// The model is not kept.
-    NotCached(Rc<Error>),
-}
 
 /// Opens the parts of one model.
 pub(crate) struct Opener {
     request: Request,
-    files: Vec<Blob>,
-    /// Makes the requests in place of `fetch`.
-    fetcher: Option<Function>,
-    signal: AbortSignal,
-    mode: CacheMode,
+    manner: Manner,
+    world: World,
+    net: Net,
+    notify: Notify,
+    status: Rc<Status>,
     /// The complete copy to read.
-    stored: Option<(Rc<Store>, Record)>,
+    stored: Option<(Rc<dyn Storage>, Record)>,
     /// Stores what is read from elsewhere, as long as the lock is held.
-    writing: RefCell<Option<(Rc<CacheWriter>, Lock)>>,
+    writing: RefCell<Option<Writing>>,
+}
+
+struct Writing {
+    storage: Rc<dyn Storage>,
+    writer: Rc<Writer>,
+    _lock: Box<dyn Any>,
 }
 
 impl Opener {
@@ -92,34 +44,49 @@ impl Opener {
     /// # Errors
     /// `cache` for a model that should be in the cache and is not, what storage reports where the cache is required,
     /// `aborted`.
-    pub(crate) async fn new(
-        request: Request,
-        files: Vec<Blob>,
-        fetcher: Option<Function>,
-        mode: CacheMode,
-        signal: AbortSignal,
-        notify: &dyn Fn(Notice),
-    ) -> Result<Self> {
+    pub(crate) async fn new(request: Request, manner: Manner, world: World, notify: Notify) -> Result<Self> {
+        let on_wait: Rc<dyn Fn(Option<Waiting>)> = {
+            let (notify, last) = (Rc::clone(&notify), Cell::new(None));
+            Rc::new(move |why| {
+                if last.replace(why) != why {
+                    notify(Notice::Waiting(why));
+                }
+            })
+        };
+        let net = Net {
+            clock: Rc::clone(&world.clock),
+            transport: Rc::clone(&world.transport),
+            policy: manner.policy,
+            on_wait,
+        };
+        let from = match request {
+            Request::Url { .. } => Origin::Network,
+            Request::Files { .. } => Origin::File,
+            Request::Cached { .. } => Origin::Cache,
+        };
+        let status = Rc::new(Status { from: Cell::new(from), resumed: Cell::new(0) });
         let mut opener =
-            Self { request, files, fetcher, signal, mode, stored: None, writing: RefCell::default() };
+            Self { request, manner, world, net, notify, status, stored: None, writing: RefCell::default() };
         let cached_only = matches!(opener.request, Request::Cached { .. });
         let Some(id) = opener.request.cache_id().map(str::to_owned) else { return Ok(opener) };
-        if mode == CacheMode::Off && !cached_only {
+        if manner.cache == CacheMode::Off && !cached_only {
             return Ok(opener);
         }
-        match opener.use_cache(&id, cached_only, notify).await {
+        match opener.use_cache(&id, cached_only).await {
             Ok(()) => Ok(opener),
-            Err(e) if cached_only || mode == CacheMode::Required || e.code() == Code::Aborted => Err(e),
+            Err(e) if cached_only || manner.cache == CacheMode::Required || e.code() == Code::Aborted => {
+                Err(e)
+            }
             Err(e) => {
-                notify(Notice::NotCached(Rc::new(e)));
+                (opener.notify)(Notice::NotCached(Rc::new(e)));
                 Ok(opener)
             }
         }
     }
 
-    async fn use_cache(&mut self, id: &str, cached_only: bool, notify: &dyn Fn(Notice)) -> Result<()> {
-        let store = Rc::new(Store::open().await?);
-        if self.find(&store, id).await? {
+    async fn use_cache(&mut self, id: &str, cached_only: bool) -> Result<()> {
+        let storage = (self.world.storage)().await?;
+        if self.find(&storage, id).await? {
             return Ok(());
         }
         if cached_only {
@@ -129,32 +96,49 @@ impl Opener {
             ));
         }
         let lock_name = format!("qwenlet:{id}");
-        let lock = match Lock::try_acquire(&lock_name).await? {
+        let lock = match self.world.locks.try_acquire(&lock_name).await? {
             Some(lock) => lock,
             None => {
-                notify(Notice::Waiting);
-                let lock = Lock::acquire(&lock_name, &self.signal).await?;
-                if self.find(&store, id).await? {
+                (self.notify)(Notice::OtherTab(0, None));
+                let notify = Rc::clone(&self.notify);
+                let on_bytes = move |bytes, total| notify(Notice::OtherTab(bytes, total));
+                let lock = self.world.locks.acquire(&lock_name, &on_bytes).await?;
+                (self.notify)(Notice::Waiting(None));
+                if self.find(&storage, id).await? {
                     return Ok(());
                 }
                 lock
             }
         };
-        let writer =
-            CacheWriter::begin(store, id, self.request.name(), self.mode == CacheMode::Required).await?;
-        *self.writing.borrow_mut() = Some((writer, lock));
+        let clock = Rc::clone(&self.world.clock);
+        let (name, chunk_bytes) = (self.request.name(), self.manner.policy.chunk_bytes);
+        let notify = Rc::clone(&self.notify);
+        let on_evict = move |name: String| notify(Notice::Evicted(name));
+        let on_evict = self.manner.evict.then(|| Rc::new(on_evict) as OnEvict);
+        let writer = Writer::begin(Rc::clone(&storage), clock, id, name, chunk_bytes, on_evict).await?;
+        *self.writing.borrow_mut() = Some(Writing { storage, writer, _lock: lock });
         Ok(())
     }
 
-    async fn find(&mut self, store: &Rc<Store>, id: &str) -> Result<bool> {
-        match store.get(id).await? {
-            Some(record) if record.complete => {
-                store.touch(id).await?;
-                self.stored = Some((Rc::clone(store), record));
-                Ok(true)
-            }
-            _ => Ok(false),
+    /// Looks for a complete copy of what is asked for.
+    async fn find(&mut self, storage: &Rc<dyn Storage>, id: &str) -> Result<bool> {
+        let Some(record) = storage.get(id).await?.filter(|r| r.complete) else { return Ok(false) };
+        let differs = record.parts.iter().enumerate().find(|(n, part)| {
+            let (sha256, bytes) = self.request.pinned(*n);
+            let other = |pin: Option<&str>| pin.zip(part.sha256.as_deref()).is_some_and(|(a, b)| a != b);
+            other(sha256) || bytes.is_some_and(|b| b != part.stored)
+        });
+        if let Some((_, part)) = differs {
+            let message = format!(
+                "the cached copy of {} is not the file that is asked for; it is fetched anew",
+                part.name
+            );
+            (self.notify)(Notice::Restarted(Error::new(Code::Integrity, message)));
+            return Ok(false);
         }
+        cache::touch(storage.as_ref(), id, self.world.clock.now()).await?;
+        self.stored = Some((Rc::clone(storage), record));
+        Ok(true)
     }
 
     pub(crate) fn origin(&self) -> Origin {
@@ -165,71 +149,293 @@ impl Opener {
         }
     }
 
+    pub(crate) fn status(&self) -> &Rc<Status> {
+        &self.status
+    }
+
+    /// The name of the lock, under which others are told how far this load is.
+    pub(crate) fn lock_name(&self) -> Option<String> {
+        self.writing.borrow().as_ref()?;
+        Some(format!("qwenlet:{}", self.request.cache_id()?))
+    }
+
     /// Opens part `n`, from 0.
     pub(crate) async fn part(&self, n: usize) -> Result<Box<dyn Source>> {
-        if let Some((store, record)) = &self.stored {
-            return Ok(Box::new(CacheSource::open(Rc::clone(store), record, n, &self.signal)?));
+        if let Some((storage, record)) = &self.stored {
+            return self.stored_part(Rc::clone(storage), record, n);
         }
-        let (source, etag): (Box<dyn Source>, _) = match &self.request {
-            Request::Url { urls, headers, .. } => {
-                let url = part_url(urls, n)?;
-                let source =
-                    HttpSource::open(&url, &file_name(&url), headers, self.fetcher.as_ref(), &self.signal)
-                        .await?;
-                let etag = source.etag().map(str::to_owned);
-                (Box::new(source), etag)
+        let writing = self.writing.borrow().as_ref().map(|w| (Rc::clone(&w.storage), Rc::clone(&w.writer)));
+        match self.fetched_part(n, writing.clone(), false).await {
+            Err(e) if e.code() == Code::FileChanged => {
+                (self.notify)(Notice::Restarted(e));
+                self.fetched_part(n, writing, true).await
             }
-            Request::Files { names, .. } => match (self.files.get(n), names.get(n)) {
-                (Some(file), Some(name)) => {
-                    (Box::new(BlobSource::new(file.clone(), name, &self.signal)), None)
-                }
-                _ => return Err(missing_part(n)),
-            },
-            Request::Cached { .. } => return Err(Error::internal("a cached model without its record")),
-        };
-        let writer = self.writing.borrow().as_ref().map(|(writer, _)| Rc::clone(writer));
-        match writer {
-            Some(writer) => Ok(Box::new(writer.part(source, etag).await)),
-            None => Ok(source),
+            opened => opened,
         }
     }
 
-    /// Ends the storing after a load: a model that works becomes one of the cache's, and so does one that is whole and
-    /// that the device failed; of a download that broke off the bytes stay, incomplete; a file that is no use is not
-    /// kept. Says under which id the cache has the model.
+    /// Of a complete copy.
+    fn stored_part(&self, storage: Rc<dyn Storage>, record: &Record, n: usize) -> Result<Box<dyn Source>> {
+        let missing =
+            || Error::new(Code::Cache, format!("the cached copy of {} has no part {}", record.name, n + 1));
+        let part = record.parts.get(n).cloned().ok_or_else(missing)?;
+        let repair = match &self.request {
+            Request::Url { .. } => {
+                self.target(n).map_or(Repair::Nowhere, |target| Repair::Network(self.net.clone(), target))
+            }
+            Request::Files { .. } => Repair::File(Rc::clone(&self.world.files), n),
+            Request::Cached { .. } => Repair::Nowhere,
+        };
+        let name = part.name.clone();
+        let stored = Stored::new(storage, (&record.id, record.chunk_bytes), n, part, repair);
+        Ok(Box::new(PartSource {
+            name,
+            n,
+            stored: Some(stored),
+            rest: Rest::Nothing,
+            through: None,
+            expected: None,
+            status: Rc::clone(&self.status),
+            position: 0,
+            buffer: Vec::new(),
+            origin: Origin::Cache,
+        }))
+    }
+
+    /// From the network or a file, behind what an earlier load has stored of it; `anew`: that is of no use.
+    async fn fetched_part(
+        &self,
+        n: usize,
+        writing: Option<(Rc<dyn Storage>, Rc<Writer>)>,
+        anew: bool,
+    ) -> Result<Box<dyn Source>> {
+        let (pinned, bytes) = self.request.pinned(n);
+        let found = writing.as_ref().and_then(|(_, w)| w.found(n)).filter(|_| !anew).cloned();
+        let url = match &self.request {
+            Request::Url { .. } => Some(self.target(n)?.url),
+            _ => None,
+        };
+        let mut part = found
+            .filter(|p| {
+                // What is there is of the same file: of the same address, or with the same SHA-256.
+                let same_pin = pinned.is_some() && p.expected.as_ref().map(|e| e.sha256.as_str()) == pinned;
+                let other_pin = pinned.is_some() && p.expected.as_ref().is_some_and(|_| !same_pin);
+                (p.url == url && !other_pin) || same_pin
+            })
+            .filter(|p| hash_so_far(p).is_some())
+            .unwrap_or_default();
+        let pinned = pinned.map(|sha256| Expected { sha256: sha256.to_owned(), by: Authority::Caller });
+        part.expected = pinned.or(part.expected);
+        part.url = url;
+
+        let (rest, origin) = self.rest(n, &mut part).await?;
+        if let Some((bytes, total)) = bytes.zip(part.version.total)
+            && bytes != total
+        {
+            let message = format!(
+                "{} has {total} bytes where it is from, and should have {bytes}: it is another file",
+                part.name
+            );
+            return Err(Error::new(Code::Integrity, message));
+        }
+        let resumed = part.stored;
+        let expected = part.expected.clone();
+        let name = part.name.clone();
+        let (through, stored) = match writing {
+            None => {
+                let passage = Passage::unstored();
+                (Through { writer: None, required: false, passage }, None)
+            }
+            Some((storage, writer)) => {
+                if let Some(total) = part.version.total {
+                    self.make_room(storage.as_ref(), &writer, total.saturating_sub(part.stored)).await?;
+                }
+                let passage = writer.part(n, part.clone()).await;
+                let repair = match &self.request {
+                    Request::Url { .. } => Repair::Network(self.net.clone(), self.target(n)?),
+                    _ => Repair::File(Rc::clone(&self.world.files), n),
+                };
+                let id = self.request.cache_id().unwrap_or_default();
+                let stored = (part.stored > 0)
+                    .then(|| Stored::new(storage, (id, writer.chunk_bytes()), n, part, repair));
+                let required = self.manner.cache == CacheMode::Required;
+                (Through { writer: Some(writer), required, passage }, stored)
+            }
+        };
+        self.status.resumed.set(self.status.resumed.get() + resumed);
+        Ok(Box::new(PartSource {
+            name,
+            n,
+            stored,
+            rest,
+            through: Some(through),
+            expected,
+            status: Rc::clone(&self.status),
+            position: 0,
+            buffer: Vec::new(),
+            origin,
+        }))
+    }
+
+    /// What storage does not have of part `n`; fills in what is learnt of the part.
+    async fn rest(&self, n: usize, part: &mut cache::Part) -> Result<(Rest, Origin)> {
+        match &self.request {
+            Request::Url { .. } => {
+                let target = self.target(n)?;
+                let at = (part.stored, None);
+                let guard = match &part.expected {
+                    None => Guard::Nothing,
+                    Some(Expected { by: Authority::Hub, .. }) => Guard::Hub,
+                    Some(_) => Guard::Pinned,
+                };
+                let ask_hub = part.expected.is_none();
+                let open = Download::open(self.net.clone(), target.clone(), at, part.version.clone(), guard);
+                let stated =
+                    async { if ask_hub { hub::stated_sha256(&self.net, &target).await } else { None } };
+                let (download, stated) = join(open, stated).await;
+                let mut download = download?;
+                if let Some(sha) = stated.or_else(|| download.linked_sha256().filter(|_| ask_hub)) {
+                    part.expected = Some(Expected { sha256: hex(&sha), by: Authority::Hub });
+                    download.guard(Guard::Hub);
+                }
+                part.name = target.name;
+                part.version = download.version().clone();
+                Ok((Rest::Network(Box::new(download)), Origin::Network))
+            }
+            Request::Files { names, .. } => {
+                let file = self.world.files.open(n, part.stored);
+                let (file, name) = file.zip(names.get(n)).ok_or_else(|| missing_part(n))?;
+                part.name.clone_from(name);
+                part.version = Version { total: file.len(), ..Version::default() };
+                Ok((Rest::File(file), Origin::File))
+            }
+            Request::Cached { .. } => Err(Error::internal("a cached model without its record")),
+        }
+    }
+
+    /// Rather than filling the storage and then removing it all again.
+    async fn make_room(&self, storage: &dyn Storage, writer: &Writer, needed: u64) -> Result<()> {
+        let keep = self.request.cache_id().unwrap_or_default();
+        match cache::make_room(storage, self.world.clock.as_ref(), needed, keep, self.manner.evict).await {
+            Ok(evicted) => {
+                for record in evicted {
+                    (self.notify)(Notice::Evicted(record.name));
+                }
+                Ok(())
+            }
+            Err(e) if self.manner.cache == CacheMode::Required => Err(e),
+            Err(e) => {
+                writer.give_up(e);
+                Ok(())
+            }
+        }
+    }
+
+    fn target(&self, n: usize) -> Result<Target> {
+        let Request::Url { urls, headers, .. } = &self.request else {
+            return Err(Error::internal("an address of a model that has none"));
+        };
+        let url = part_url(urls, n)?;
+        let name = file_name(&url);
+        Ok(Target { url, name, headers: headers.as_slice().into() })
+    }
+
+    /// Ends the storing after a load: a model that works becomes one of the cache's, and so does one that is whole and that
+    /// something else failed; of a download that broke off the bytes stay, incomplete; a file that is no use is not kept.
+    /// Says under which id the cache has the model.
     ///
     /// # Errors
     /// Why it could not be kept, where it had to be.
-    pub(crate) async fn finish(
-        &self,
-        loaded: std::result::Result<(), Code>,
-        notify: &dyn Fn(Notice),
-    ) -> Result<Option<String>> {
+    pub(crate) async fn finish(&self, loaded: std::result::Result<(), Code>) -> Result<Option<String>> {
         let id = || self.request.cache_id().map(str::to_owned);
-        if self.stored.is_some() {
+        if let Some((storage, record)) = &self.stored {
+            // It is damaged, and there is nothing left to mend it with.
+            if loaded == Err(Code::FileChanged) {
+                cache::delete(storage.as_ref(), &record.id).await?;
+            }
             return Ok(id());
         }
-        let Some((writer, _lock)) = self.writing.take() else { return Ok(None) };
-        let device_failed = matches!(loaded, Err(Code::Gpu | Code::DeviceLost | Code::OutOfMemory));
+        let Some(writing) = self.writing.take() else { return Ok(None) };
+        let writer = &writing.writer;
+        let required = self.manner.cache == CacheMode::Required;
         match loaded {
-            Err(Code::Network | Code::Aborted) => {
-                writer.keep_incomplete().await;
-                Ok(None)
-            }
-            Err(_) if !(device_failed && writer.is_whole()) => {
+            Err(code) if is_useless(code) => {
                 writer.discard().await;
+                return Ok(None);
+            }
+            Err(_) if !writer.is_whole() => {
+                writer.keep_incomplete().await;
+                return Ok(None);
+            }
+            _ => {}
+        }
+        match writer.finish().await {
+            Ok(()) => Ok(id()),
+            Err(e) if required => {
+                writer.keep_incomplete().await;
+                Err(Error::new(e.code(), e.message()))
+            }
+            Err(e) => {
+                // Without room for the rest, the beginning is of no use.
+                writer.discard().await;
+                (self.notify)(Notice::NotCached(e));
                 Ok(None)
             }
-            _ => match writer.finish().await {
-                Ok(()) => Ok(id()),
-                Err(e) if self.mode == CacheMode::Required => Err(Error::new(e.code(), e.message())),
-                Err(e) => {
-                    notify(Notice::NotCached(e));
-                    Ok(None)
-                }
-            },
         }
     }
+}
+
+/// Begun anew so often, where the server's file changes while it is being read.
+const RESTARTS: usize = 2;
+
+/// Runs `load` with an opener, and again from the start where the file changed on the way. Returns what it returns, the id
+/// under which the cache has the model, and where it came from.
+///
+/// # Errors
+/// Those of [`Opener::new`], `load` and [`Opener::finish`].
+pub(crate) async fn with_opener<T>(
+    request: Request,
+    manner: Manner,
+    world: World,
+    notify: Notify,
+    mut load: impl AsyncFnMut(Rc<Opener>) -> Result<T>,
+) -> Result<(T, Option<String>, Origin)> {
+    let mut restarts = 0;
+    loop {
+        let opener = Opener::new(request.clone(), manner, world.clone(), Rc::clone(&notify)).await?;
+        let opener = Rc::new(opener);
+        let loaded = load(Rc::clone(&opener)).await;
+        let kept = opener.finish(loaded.as_ref().map(|_| ()).map_err(Error::code)).await;
+        // What an earlier download left may be what is wrong, where the whole is not the file that it should be.
+        let anew = |e: &Error| match e.code() {
+            Code::FileChanged => restarts < RESTARTS,
+            Code::Integrity => restarts == 0 && opener.status().resumed.get() > 0,
+            _ => false,
+        };
+        match loaded {
+            Err(e) if anew(&e) => {
+                restarts += 1;
+                notify(Notice::Restarted(e));
+            }
+            loaded => return Ok((loaded?, kept?, opener.origin())),
+        }
+    }
+}
+
+/// Errors that say that the file is no model, or not the one.
+fn is_useless(code: Code) -> bool {
+    matches!(
+        code,
+        Code::InvalidGguf
+            | Code::TruncatedFile
+            | Code::UnsupportedArchitecture
+            | Code::UnsupportedQuantization
+            | Code::InvalidModel
+            | Code::Tokenizer
+            | Code::Template
+            | Code::FileChanged
+            | Code::Integrity
+    )
 }
 
 fn part_url(urls: &[String], n: usize) -> Result<String> {

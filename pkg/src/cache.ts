@@ -1,6 +1,7 @@
+import { persist, transfer } from "./download.js";
 import { QwenletError } from "./errors.js";
 import { WorkerHandle } from "./rpc.js";
-import type { CachedModel } from "./types.js";
+import type { CachedModel, DownloadOptions, ModelSource, StorageUse, Verified } from "./types.js";
 
 /** Runs one call in a worker of its own: the store lives on the worker's side, and no engine need be loaded to ask it. */
 async function once<T>(run: (worker: WorkerHandle) => Promise<T>): Promise<T> {
@@ -19,8 +20,39 @@ export const Cache = {
     return once((worker) => worker.call((api) => api.cacheList()));
   },
 
+  /**
+   * Fetches a model without loading it, and verifies it; what an earlier download left is used. Returns the id by which
+   * `{ cached: id }` loads it. Fails where it cannot be kept; what has arrived by then stays for the next time.
+   */
+  download(source: ModelSource, options: DownloadOptions = {}): Promise<string> {
+    return once((worker) => transfer(worker, source, options, "required",
+      (api, job, request, onEvent, fetcher) => api.download(job, request, onEvent, fetcher)));
+  },
+
+  /** Reads a model and compares every piece with what was stored. */
+  verify(id: string, options: { signal?: AbortSignal } = {}): Promise<Verified> {
+    return once((worker) => worker.job(options.signal, (api, job) => api.cacheVerify(job, id)));
+  },
+
   /** Deletes a model; false where there was none of this id. */
   delete(id: string): Promise<boolean> {
     return once((worker) => worker.call((api) => api.cacheDelete(id)));
+  },
+
+  /** Deletes the models that were not used for longest until so many bytes are freed, or none is left; returns those deleted. */
+  async evict(bytes: number): Promise<CachedModel[]> {
+    if (!(bytes >= 0)) throw new QwenletError("invalid-argument", "bytes: must be a number of at least 0.");
+    return once((worker) => worker.call((api) => api.cacheEvict(bytes)));
+  },
+
+  /** Asks the browser to keep this site's storage when space gets scarce; whether it will. */
+  persist,
+
+  /** What is used and what there is; undefined where the browser does not say. */
+  async estimate(): Promise<StorageUse | undefined> {
+    const storage = globalThis.navigator.storage as StorageManager | undefined;
+    if (!storage) return undefined;
+    const [{ usage, quota }, persisted] = await Promise.all([storage.estimate(), storage.persisted()]);
+    return usage === undefined || quota === undefined ? undefined : { usage, quota, persisted };
   },
 };

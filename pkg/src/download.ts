@@ -3,15 +3,15 @@ import { QwenletError } from "./errors.js";
 import { pageFetch } from "./fetcher.js";
 import { callback, type WorkerHandle } from "./rpc.js";
 import { resolveSource } from "./source.js";
-import type { DownloadOptions, ModelSource, TransferOptions } from "./types.js";
-import type { LoadEvent, PageFetch, WireDownload, WireTransfer, WorkerApi } from "./wire.js";
+import type { DownloadOptions, FetchFunction, ModelSource, TransferOptions } from "./types.js";
+import type { LoadEvent, PageFetch, WireDownload, WireTransfer } from "./wire.js";
 
 type Api = Parameters<Parameters<WorkerHandle["job"]>[1]>[0];
 
-/** Runs a verb that takes a model's bytes, in a worker that is ended should it fail. */
+/** Calls a verb of the worker that takes a model's bytes. */
 export async function transfer<T>(
   worker: WorkerHandle, source: ModelSource, options: DownloadOptions, cache: WireDownload["cache"],
-  verb: (api: Api, job: number, request: WireDownload, onEvent: Parameters<WorkerApi["load"]>[2], fetcher?: PageFetch) => Promise<T>,
+  verb: (api: Api, job: number, request: WireDownload, onEvent: (event: LoadEvent) => void, fetcher?: PageFetch) => Promise<T>,
 ): Promise<T> {
   const request: WireDownload = {
     source: resolveSource(source, globalThis.document?.baseURI ?? globalThis.location.href),
@@ -37,12 +37,11 @@ export async function persist(): Promise<boolean> {
   return (await globalThis.navigator.storage?.persist?.()) ?? false;
 }
 
-function fetchOf(source: ModelSource): PageFetchSource | undefined {
+function fetchOf(source: ModelSource): FetchFunction | undefined {
   if (typeof source !== "object" || !("fetch" in source) || source.fetch === undefined) return undefined;
   if (typeof source.fetch !== "function") throw new QwenletError("invalid-argument", "fetch: must be a function of the form of `fetch`.");
   return source.fetch;
 }
-type PageFetchSource = Parameters<typeof pageFetch>[0];
 
 function evictOption(evict: unknown): boolean {
   if (evict === undefined || evict === "lru") return evict === "lru";

@@ -12,6 +12,8 @@ export const ERROR_CODES = [
   "aborted",
   "network",
   "http-status",
+  "file-changed",
+  "integrity",
   "file-read",
   "cache",
   "quota-exceeded",

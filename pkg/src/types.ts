@@ -405,9 +405,31 @@ export interface CachedModel {
   total?: number;
   /** False: a download that broke off. */
   complete: boolean;
+  /** SHA-256 of the file, or of each part; of a complete model. */
+  sha256?: string[];
   /** When it was first stored and last loaded, milliseconds since 1970. */
   created: number;
   lastUsed: number;
+}
+
+/** What {@link Cache.verify} found. */
+export interface Verified {
+  /** Every byte is as it was stored. */
+  ok: boolean;
+  /** Bytes read. */
+  bytes: number;
+  /** Bytes of the pieces that are damaged or gone: loading the model by its address fetches these again. */
+  damagedBytes: number;
+  /** SHA-256 of the file, or of each part; null where it is not known, as of a download that broke off. */
+  sha256: (string | null)[];
+}
+
+/** What the browser gives this site, in bytes; its own estimate. */
+export interface StorageUse {
+  usage: number;
+  quota: number;
+  /** Whether it promised to keep it when space gets scarce. */
+  persisted: boolean;
 }
 
 export interface CatalogueEntry {

@@ -1,6 +1,6 @@
 /** What crosses between the page and the worker. The names are those of the Rust types in `crate/engine/api.rs` and `crate/js.rs`. */
 import type {
-  CachedModel, ChatMessage, EngineInfo, GenerateEvent, GenerateStats, LoadProgress, MemoryUse, Tool, TopLogprob, Warning,
+  CachedModel, ChatMessage, EngineInfo, GenerateEvent, GenerateStats, LoadProgress, MemoryUse, Tool, TopLogprob, Verified, Warning,
 } from "./types.js";
 
 export type WireSource =
@@ -115,8 +115,12 @@ export interface WorkerApi {
   detokenize(ids: number[]): Promise<string>;
   countTokens(request: WireChat): Promise<number>;
   memory(): Promise<MemoryUse>;
+  /** The id that the cache has the model under. */
+  download(job: number, request: WireDownload, onEvent: (event: LoadEvent) => void, fetcher?: PageFetch): Promise<string>;
   cacheList(): Promise<CachedModel[]>;
   cacheDelete(id: string): Promise<boolean>;
+  cacheEvict(bytes: number): Promise<CachedModel[]>;
+  cacheVerify(job: number, id: string): Promise<Verified>;
 }
 
 /** Posted outside the RPC when the worker cannot go on. */

@@ -1,11 +1,11 @@
 /** The worker: owns the WebAssembly instance and answers the page's calls. One worker holds at most one model. */
 import * as Comlink from "comlink";
 
-import init, { cache_delete, cache_list, load, start, type Model } from "../wasm/qwenlet.js";
+import init, { cache_delete, cache_evict, cache_list, cache_verify, download, load, start, type Model } from "../wasm/qwenlet.js";
 import { toPlain, type PlainError } from "./errors.js";
 import { workerFetch } from "./fetcher.js";
-import type { CachedModel, EngineInfo, MemoryUse } from "./types.js";
-import type { FatalMessage, WireOutcome, WorkerApi } from "./wire.js";
+import type { CachedModel, EngineInfo, MemoryUse, Verified } from "./types.js";
+import type { FatalMessage, WireDownload, WireOutcome, WorkerApi } from "./wire.js";
 
 type Emit<E> = ((event: E) => unknown) & { [Comlink.releaseProxy]?: () => void };
 
@@ -83,14 +83,22 @@ function loaded(): Model {
   return model;
 }
 
+/** A request as the engine takes it: the files beside it. */
+function transferred<R extends WireDownload>(request: R): [request: unknown, files: Blob[]] {
+  const { source } = request;
+  return source.kind === "files" ? [{ ...request, source: { ...source, files: undefined } }, source.files] : [request, []];
+}
+
 const api: WorkerApi = {
   load: (id, request, onEvent, fetcher) =>
     job(id, onEvent, async (signal, emit) => {
       if (model) throw { code: "invalid-argument", message: "This worker has a model already." } satisfies PlainError;
-      const files = request.source.kind === "files" ? request.source.files : [];
-      model = await load({ ...request, source: { ...request.source, files: undefined } }, files, signal, emit, fetcher && workerFetch(fetcher));
+      model = await load(...transferred(request), signal, emit, fetcher && workerFetch(fetcher));
       return model.info() as EngineInfo;
     }),
+  download: (id, request, onEvent, fetcher) =>
+    job(id, onEvent, async (signal, emit) =>
+      (await download(...transferred(request), signal, emit, fetcher && workerFetch(fetcher))) as string),
   generate: (id, prompt, options, onEvent) =>
     job(id, onEvent, async (signal, emit) => (await loaded().generate(prompt, options, signal, emit)) as WireOutcome),
   cancel: (id) => jobs.get(id)?.abort(),
@@ -100,6 +108,8 @@ const api: WorkerApi = {
   memory: () => verb((wasm): MemoryUse => ({ wasmBytes: wasm.memory.buffer.byteLength, backendBytes: loaded().backend_bytes() })),
   cacheList: () => verb(async () => (await cache_list()) as CachedModel[]),
   cacheDelete: (id) => verb(() => cache_delete(id)),
+  cacheEvict: (bytes) => verb(async () => (await cache_evict(bytes)) as CachedModel[]),
+  cacheVerify: (id, model) => job(id, () => {}, async (signal) => (await cache_verify(model, signal)) as Verified),
 };
 
 Comlink.expose(api);

@@ -2,14 +2,24 @@
 //
 //   /owner/repo/resolve/main/FILE   redirects to another origin's /cdn/FILE, as Hugging Face does
 //   /cdn/FILE, /direct/FILE         serves FILE with Range, ETag and CORS
+//   /api/models/owner/repo/tree/…   lists the files with their SHA-256, as Hugging Face does
 //
 // A fault is named in the query and survives the redirect. `times=N` limits it to the first N answers for that URL.
 //   fault=reset&after=BYTES         the connection is reset after so many bytes
 //   fault=stall&after=BYTES         nothing more is sent, the connection stays open
+//   fault=mute                      no answer, the connection stays open
+//   fault=cut&after=BYTES           the body ends there, before what the headers announce
 //   fault=truncate&after=BYTES      the file ends there, and the headers agree
+//   fault=flip&after=BYTES          that byte of the body is another one
+//   fault=whole                     the whole file, whatever range is asked for
+//   fault=expired                   403, as where a signed address has expired
+//   fault=busy&wait=SECONDS         503 with Retry-After
 //   fault=status&status=404         an error page
 //   fault=no-cors                   no CORS headers
 //   fault=slow&ms=N                 a pause of N milliseconds after every 32 KiB
+//
+// `put` adds or replaces a file and says how it is served; `plan` names the faults of the next answers for it, one each, as
+// objects: `{ fault: "reset", after: 5 }`; `{ fault: "change", bytes }` replaces the file first.
 
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -34,19 +44,31 @@ function parseRange(header, size) {
  * `log` has a record of every request: `{ method, path, range, status, bytes }`.
  */
 export async function startHub(files) {
-  const contents = new Map(Object.entries(files).map(([name, file]) => [name, typeof file === "string" ? readFileSync(file) : Buffer.from(file)]));
-  const etags = new Map([...contents].map(([name, bytes]) => [name, `"${createHash("sha256").update(bytes).digest("hex")}"`]));
+  /** Name → { bytes, sha256, etag, ranges, listed, plan }. */
+  const served = new Map();
   const log = [];
   const answered = new Map();
   let cdn = "";
 
+  function put(name, file, { etag = "strong", ranges = true, listed = true } = {}) {
+    const bytes = typeof file === "string" ? readFileSync(file) : Buffer.from(file);
+    const sha256 = createHash("sha256").update(bytes).digest("hex");
+    const tags = { strong: `"${sha256}"`, weak: `W/"${sha256}"`, none: undefined };
+    served.set(name, { bytes, sha256, tag: tags[etag], how: { etag, ranges, listed }, plan: served.get(name)?.plan ?? [] });
+  }
+  for (const [name, file] of Object.entries(files)) put(name, file);
+
   /** The fault for this answer, if it is still due. */
-  function faultOf(url) {
-    const name = url.searchParams.get("fault");
-    if (!name) return undefined;
+  function faultOf(url, name) {
+    const planned = served.get(name).plan.shift();
+    if (planned) return planned;
+    const fault = url.searchParams.get("fault");
+    if (!fault) return {};
     const seen = answered.get(url.href) ?? 0;
     answered.set(url.href, seen + 1);
-    return seen < Number(url.searchParams.get("times") ?? Infinity) ? name : undefined;
+    if (seen >= Number(url.searchParams.get("times") ?? Infinity)) return {};
+    const number = (key, otherwise) => Number(url.searchParams.get(key) ?? otherwise);
+    return { fault, after: number("after", 0), status: number("status", 503), wait: number("wait", 0), ms: number("ms", 50) };
   }
 
   async function answer(request, response) {
@@ -62,48 +84,66 @@ export async function startHub(files) {
       send(204, { ...cors, "Access-Control-Allow-Methods": "GET, HEAD", "Access-Control-Allow-Headers": request.headers["access-control-request-headers"] ?? "*" });
       return response.end();
     }
-    const [, hub, served] = /^\/(?:([^/]+\/[^/]+)\/resolve\/[^/]+|cdn|direct)\/(.+)$/.exec(url.pathname) ?? [];
-    const name = served && decodeURIComponent(served);
-    const bytes = contents.get(name);
-    if (!bytes) {
+    if (url.pathname.startsWith("/api/models/")) {
+      const list = [...served].filter(([, file]) => file.how.listed)
+        .map(([path, file]) => ({ type: "file", path, size: file.bytes.length, lfs: { oid: file.sha256, size: file.bytes.length } }));
+      send(200, { ...cors, "Content-Type": "application/json" });
+      return response.end(JSON.stringify(list));
+    }
+    const [, hub, path] = /^\/(?:([^/]+\/[^/]+)\/resolve\/[^/]+|cdn|direct)\/(.+)$/.exec(url.pathname) ?? [];
+    const name = path && decodeURIComponent(path);
+    if (!served.has(name)) {
       send(404, { ...cors, "Content-Type": "text/plain" });
       return response.end("Entry not found\n");
     }
     if (hub) {
-      send(302, { ...cors, Location: `${cdn}/cdn/${encodeURIComponent(name)}${url.search}`, "X-Linked-ETag": etags.get(name), "X-Linked-Size": String(bytes.length), "Content-Length": "0" });
+      const { bytes, sha256 } = served.get(name);
+      send(302, { ...cors, Location: `${cdn}/cdn/${encodeURIComponent(name)}${url.search}`, "X-Linked-ETag": `"${sha256}"`, "X-Linked-Size": String(bytes.length), "Content-Length": "0" });
       return response.end();
     }
-    const fault = faultOf(url);
-    const after = Number(url.searchParams.get("after") ?? 0);
-    if (fault === "status") {
-      send(Number(url.searchParams.get("status") ?? 503), { ...cors, "Content-Type": "text/plain" });
+    const { fault, after = 0, status, wait, ms, bytes: changed } = faultOf(url, name);
+    if (fault === "change") put(name, changed, served.get(name).how);
+    if (fault === "mute") return undefined;
+    const refusal = { status, expired: 403, busy: 503 }[fault];
+    if (refusal) {
+      send(refusal, { ...cors, "Content-Type": "text/plain", ...(wait ? { "Retry-After": String(wait) } : {}) });
       return response.end("asked for\n");
     }
+    const { bytes, tag, how } = served.get(name);
     const whole = fault === "truncate" ? bytes.subarray(0, after) : bytes;
-    const headers = { ...(fault === "no-cors" ? {} : cors), "Content-Type": "application/octet-stream", "Accept-Ranges": "bytes", ETag: etags.get(name), "Cache-Control": "no-store" };
+    const headers = {
+      ...(fault === "no-cors" ? {} : cors), "Content-Type": "application/octet-stream", "Cache-Control": "no-store",
+      ...(how.ranges ? { "Accept-Ranges": "bytes" } : {}), ...(tag ? { ETag: tag } : {}),
+    };
     const ifRange = request.headers["if-range"];
-    const range = ifRange === undefined || ifRange === etags.get(name) ? parseRange(request.headers.range, whole.length) : undefined;
+    const ranged = how.ranges && fault !== "whole" && (ifRange === undefined || ifRange === tag);
+    const range = ranged ? parseRange(request.headers.range, whole.length) : undefined;
     if (range === null) {
       send(416, { ...headers, "Content-Range": `bytes */${whole.length}` });
       return response.end();
     }
     const { start, end } = range ?? { start: 0, end: whole.length - 1 };
-    const body = whole.subarray(start, end + 1);
+    let body = whole.subarray(start, end + 1);
     send(range ? 206 : 200, { ...headers, "Content-Length": String(body.length), ...(range ? { "Content-Range": `bytes ${start}-${end}/${whole.length}` } : {}) });
     if (request.method === "HEAD") return response.end();
 
-    const limit = fault === "reset" || fault === "stall" ? Math.min(after, body.length) : body.length;
+    if (fault === "flip" && after < body.length) {
+      body = Buffer.from(body);
+      body[after] ^= 1;
+    }
+    const limit = ["reset", "stall", "cut"].includes(fault) ? Math.min(after, body.length) : body.length;
     await pipeline(async function* () {
       for (let at = 0; at < limit; at += CHUNK) {
         const piece = body.subarray(at, Math.min(at + CHUNK, limit));
         yield piece;
         record.bytes += piece.length;
-        if (fault === "slow") await sleep(Number(url.searchParams.get("ms") ?? 50));
+        if (fault === "slow") await sleep(ms);
       }
     }, response, { end: false });
-    if (fault === "reset") {
+    if (fault === "reset" || fault === "cut") {
       await sleep(50); // lets what was written arrive first
-      request.socket.resetAndDestroy();
+      if (fault === "cut") request.socket.end();
+      else request.socket.resetAndDestroy();
     } else if (fault !== "stall") {
       response.end();
     }
@@ -127,8 +167,14 @@ export async function startHub(files) {
     hubUrl: (name, query = "") => `${url}/test/models/resolve/main/${encodeURIComponent(name)}${query && `?${query}`}`,
     /** The address of a file without a redirect. */
     directUrl: (name, query = "") => `${url}/direct/${encodeURIComponent(name)}${query && `?${query}`}`,
+    put,
+    /** The faults of the next answers for a file. */
+    plan: (name, faults) => void served.get(name).plan.splice(0, Infinity, ...faults),
+    /** What a file has by now. */
+    bytes: (name) => served.get(name).bytes,
+    sha256: (name) => served.get(name).sha256,
     /** Bytes of files sent so far. */
-    sent: () => log.reduce((n, record) => n + record.bytes, 0),
+    sent: (name) => log.filter((record) => name === undefined || decodeURIComponent(record.path).endsWith(`/${name}`)).reduce((n, record) => n + record.bytes, 0),
     reset() {
       log.length = 0;
       answered.clear();

@@ -189,10 +189,22 @@ for (const [what, url, code, says] of FAILURES) {
   });
 }
 
-test("a connection reset halfway is reported and can be tried again", async ({ page, hub, site }) => {
+test("a connection reset halfway is taken up again", async ({ page, hub, site }) => {
   await page.goto(site.url);
   await fixSettings(page, { maxTokens: 8, seed: 5 });
   await loadUrl(page, hub.hubUrl(QWEN3, "fault=reset&after=300000&times=1"));
+  await ready(page);
+  expect(hub.sent(QWEN3)).toBe(hub.bytes(QWEN3).length);
+  await ask(page, "Hello");
+  await page.reload();
+  await ready(page); // from the cache
+});
+
+test("a connection that breaks each time is reported and can be tried again", async ({ page, hub, site }) => {
+  await page.goto(site.url);
+  await fixSettings(page, { maxTokens: 8, seed: 5 });
+  hub.plan(QWEN3, Array.from({ length: 7 }, (_, i) => ({ fault: "reset", after: i === 0 ? 300_000 : 0 })));
+  await loadUrl(page, hub.hubUrl(QWEN3));
   const alert = page.locator('.notice.error[data-code="network"]');
   await expect(alert).toBeVisible();
   await expect(alert).toContainText("broke off");

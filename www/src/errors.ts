@@ -27,6 +27,8 @@ const LOADING: Record<string, Entry> = {
   template: ["The file's chat template cannot be used", "Another version of the model may be fine.", "choose"],
   network: ["The connection failed or broke off", "Check that you are online, then try again.", "retry", "choose"],
   "http-status": ["The server did not give out the file", "The address may be wrong, or the file was moved.", "retry", "choose"],
+  "file-changed": ["The file on the server changed while it was downloaded", "Load it again from its start.", "retry", "choose"],
+  integrity: ["This is not the file that it should be", "It was changed on the way, or the server has another one. Try again.", "retry", "choose"],
   "file-read": ["The file could not be read", "It may have been moved or changed. Choose it again.", "choose"],
   cache: ["The browser's storage failed", "Try again, or delete stored models to start afresh.", "retry", "stored"],
   "quota-exceeded": ["There is not enough storage for this model", "Delete a stored model or free disk space, then try again.", "stored", "retry"],

@@ -1,0 +1,121 @@
+// How fast a model loads, and in how much memory, as ratios to the least that the same bytes cost in the same browser.
+//
+//   node bench/load/run.mjs MODEL.gguf… [--backend cpu,webgpu] [--rate MB/s,…] [--runs N]
+//
+// After `cargo xtask build` and `npm ci` in tests/browser. Prints one JSON object for each model and backend:
+//   network   loading and storing it, at each rate of the server (0: as fast as it can), to plain `fetch` draining the body
+//   cache     loading it from the cache, to reading the stored pieces from IndexedDB (cpu), or uploading as many bytes (webgpu)
+//   wasmBytes the WebAssembly memory's size after the load, which is its peak
+
+import { spawn } from "node:child_process";
+import { createRequire } from "node:module";
+import { basename, dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+import { drain, inWorker, readStored, upload } from "./page.mjs";
+import { serveFile } from "./server.mjs";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
+const { chromium } = createRequire(join(root, "tests/browser/package.json"))("@playwright/test");
+
+const { values, positionals: models } = parseArgs({
+  allowPositionals: true,
+  options: {
+    backend: { type: "string", default: "cpu,webgpu" },
+    rate: { type: "string", default: "0,100,25" },
+    runs: { type: "string", default: "3" },
+  },
+});
+if (models.length === 0) throw new Error("which models? node bench/load/run.mjs MODEL.gguf…");
+const runs = Number(values.runs);
+const ARGS = ["--no-sandbox", "--headless=new", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan,WebGPU"];
+
+async function serveSite() {
+  const server = spawn(process.execPath, [join(root, "xtask/serve/serve.mjs"), "--dir", join(root, "dist"), "--port", "0"], { stdio: ["ignore", "pipe", "inherit"] });
+  let text = "";
+  for await (const data of server.stdout) {
+    text += data;
+    const url = /Serving at (http:\/\/\S+)/.exec(text)?.[1];
+    if (url) return { url: url.replace("localhost", "127.0.0.1"), close: () => server.kill() };
+  }
+  throw new Error("the server did not start");
+}
+
+/** Loads a model in the page; times by phase, in milliseconds. */
+async function load(source, options) {
+  const { Engine } = await import(`${location.origin}/pkg/index.js`);
+  const start = performance.now();
+  const phases = {};
+  let last = start;
+  let phase = "start";
+  const engine = await Engine.load(source, {
+    ...options,
+    onWarning: (warning) => { throw new Error(warning.message); },
+    onProgress: (progress) => {
+      if (progress.phase === phase) return;
+      const now = performance.now();
+      phases[phase] = Math.round(now - last);
+      [phase, last] = [progress.phase, now];
+    },
+  });
+  const time = performance.now() - start;
+  const { wasmBytes } = await engine.memory();
+  await engine.unload();
+  return { time, phases, wasmBytes };
+}
+
+const median = (numbers) => [...numbers].sort((a, b) => a - b)[numbers.length >> 1];
+const seconds = (ms) => Math.round(ms) / 1000;
+const ratio = (a, b) => Math.round((a / b) * 100) / 100;
+
+async function measure(site, path, backend) {
+  const file = await serveFile(path);
+  const browser = await chromium.launch({ args: ARGS, executablePath: process.env.QWENLET_CHROMIUM ?? "/usr/bin/chromium" });
+  const context = await browser.newContext({ bypassCSP: true });
+  const page = await context.newPage();
+  await page.goto(`${site.url}pkg/index.js`);
+  await page.evaluate(`globalThis.inWorker = ${inWorker}; globalThis.load = ${load}`);
+  const work = (body, ...args) => page.evaluate(([body, args]) => globalThis.inWorker(body, ...args), [String(body), args]);
+  const loaded = (source, options) => page.evaluate(([source, options]) => globalThis.load(source, options), [source, { backend, cache: "required", ...options }]);
+  const clear = () => page.evaluate(async () => {
+    const { Cache } = await import(`${location.origin}/pkg/index.js`);
+    for (const { id } of await Cache.list()) await Cache.delete(id);
+  });
+
+  const network = [];
+  for (const rate of values.rate.split(",").map(Number)) {
+    const url = file.url(rate * 1e6);
+    const plain = [];
+    const through = [];
+    for (let i = 0; i < (rate ? 1 : runs); i++) {
+      plain.push(await work(drain, url));
+      await clear();
+      through.push((await loaded({ url, id: "model" })).time);
+    }
+    network.push({ rate: rate || "unlimited", plain: seconds(median(plain)), load: seconds(median(through)), ratio: ratio(median(through), median(plain)) });
+  }
+
+  const least = [];
+  const loads = [];
+  for (let i = 0; i < runs; i++) {
+    least.push(backend === "cpu" ? (await work(readStored, "model", 2)).time : await work(upload, file.size, 8 << 20));
+    loads.push(await loaded({ cached: "model" }));
+  }
+  const times = loads.map((l) => l.time);
+  const { phases, wasmBytes } = loads[times.indexOf(median(times))];
+  console.log(JSON.stringify({
+    model: basename(path), bytes: file.size, backend, network,
+    cache: { [backend === "cpu" ? "indexedDb" : "upload"]: seconds(median(least)), load: seconds(median(times)), ratio: ratio(median(times), median(least)), phases },
+    wasmBytes,
+  }));
+  await browser.close();
+  file.close();
+}
+
+const site = await serveSite();
+try {
+  for (const path of models) for (const backend of values.backend.split(",")) await measure(site, path, backend);
+} finally {
+  site.close();
+}

@@ -1,0 +1,139 @@
+//! Loading and downloading.
+
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+use futures_util::future::LocalBoxFuture;
+use futures_util::lock::Mutex;
+use js_sys::Function;
+use serde::Deserialize;
+use wasm_bindgen::prelude::*;
+use web_sys::{AbortSignal, Blob};
+
+use super::progress::Meter;
+use super::{Info, Model, from_js, go_on, pause, to_error, to_js};
+use crate::engine::{BackendChoice, Engine, LoadOptions, OpenPart, Precision, Progress, read_through};
+use crate::error::Result;
+use crate::source::{CacheMode, Manner, Notice, Opener, Origin, Policy, Request, Source, with_opener, world};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TransferRequest {
+    source: Request,
+    cache: CacheMode,
+    evict: bool,
+    transfer: Policy,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LoadRequest {
+    #[serde(flatten)]
+    transfer: TransferRequest,
+    options: LoadRequestOptions,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LoadRequestOptions {
+    backend: BackendChoice,
+    precision: Precision,
+    context_length: Option<u32>,
+}
+
+/// What the page hands over beside a request.
+struct Means {
+    /// Those of a `files` source.
+    files: Vec<Blob>,
+    signal: AbortSignal,
+    on_event: Function,
+    /// Makes the requests in place of `fetch`.
+    fetcher: Option<Function>,
+}
+
+/// Loads a model; `files` are those of a `files` source, `fetcher` makes the requests in place of `fetch`. Aborting the
+/// signal ends it with `aborted`.
+#[wasm_bindgen]
+pub async fn load(
+    request: JsValue,
+    files: Vec<Blob>,
+    signal: AbortSignal,
+    on_event: Function,
+    fetcher: Option<Function>,
+) -> Result<Model, JsValue> {
+    let load = async {
+        let LoadRequest { transfer, options } = from_js(request)?;
+        let options = LoadOptions {
+            backend: options.backend,
+            precision: options.precision,
+            context_length: options.context_length,
+            pause: Some(Rc::new(pause)),
+            ..LoadOptions::default()
+        };
+        let means = Means { files, signal, on_event, fetcher };
+        let read = async |open: &mut OpenPart<'_>, on_progress: OnProgress<'_>| {
+            Engine::load(open, options.clone(), on_progress).await
+        };
+        let (engine, cache_id, from) = through(transfer, means, read).await?;
+        let info = Info { engine: engine.info().clone(), cache_id, from };
+        Ok(Model { tokenizer: Rc::clone(engine.tokenizer()), engine: Mutex::new(engine), info })
+    };
+    load.await.map_err(to_error)
+}
+
+/// Fetches a model into the cache without loading it, and returns the id that the cache has it under.
+#[wasm_bindgen]
+pub async fn download(
+    request: JsValue,
+    files: Vec<Blob>,
+    signal: AbortSignal,
+    on_event: Function,
+    fetcher: Option<Function>,
+) -> Result<JsValue, JsValue> {
+    let download = async {
+        let transfer: TransferRequest = from_js(request)?;
+        let means = Means { files, signal, on_event, fetcher };
+        let read = async |open: &mut OpenPart<'_>, on_progress: OnProgress<'_>| {
+            read_through(open, on_progress).await
+        };
+        let ((), cache_id, _) = through(transfer, means, read).await?;
+        to_js(&cache_id)
+    };
+    download.await.map_err(to_error)
+}
+
+type OnProgress<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
+
+/// Lets `read` have a model's bytes, from the cache or through it.
+async fn through<T>(
+    request: TransferRequest,
+    means: Means,
+    read: impl AsyncFn(&mut OpenPart<'_>, OnProgress<'_>) -> Result<T>,
+) -> Result<(T, Option<String>, Origin)> {
+    let TransferRequest { source, cache, evict, transfer: policy } = request;
+    let Means { files, signal, on_event, fetcher } = means;
+    let names = match &source {
+        Request::Files { names, .. } => names.clone(),
+        Request::Url { .. } | Request::Cached { .. } => Vec::new(),
+    };
+    let world = world(files, names, fetcher, &signal);
+    let meter = Rc::new(Meter::new(on_event));
+    let notify = {
+        let meter = Rc::clone(&meter);
+        Rc::new(move |notice: Notice| meter.notice(notice))
+    };
+    let manner = Manner { cache, evict, policy };
+    let run = async |opener: Rc<Opener>| {
+        meter.start(&opener);
+        let mut open = move |n: usize| -> LocalBoxFuture<'static, Result<Box<dyn Source>>> {
+            let opener = Rc::clone(&opener);
+            Box::pin(async move { opener.part(n).await })
+        };
+        let mut on_progress = |progress: Progress| {
+            meter.progress(progress);
+            go_on(&signal)
+        };
+        read(&mut open, &mut on_progress).await
+    };
+    with_opener(source, manner, world, notify, run).await
+}

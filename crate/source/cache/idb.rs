@@ -1,0 +1,241 @@
+//! IndexedDB as the storage: a database with two object stores.
+//!
+//! - `models`, key: the model's id. A [`Record`].
+//! - `chunks`, key: `[id, part, index]`. Consecutive pieces of each part (the last one shorter), as `Uint8Array`.
+
+use std::future::IntoFuture;
+use std::rc::Rc;
+
+use futures_util::future::LocalBoxFuture;
+use idb::{
+    Database, DatabaseEvent, Factory, KeyRange, ObjectStoreParams, Query, Transaction, TransactionMode,
+};
+use js_sys::{Array, Uint8Array};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{DomException, IdbTransaction, StorageEstimate, WorkerGlobalScope};
+
+use super::{Change, Chunk, ChunkKey, Clear, Edit, Record, Room, Storage, quota_exceeded};
+use crate::error::{Code, Error, Result};
+
+const DATABASE: &str = "qwenlet";
+/// Of the layout described above. 1 had records without sums, see [`super::SCHEMA`]; the object stores are the same.
+const VERSION: u32 = 2;
+const MODELS: &str = "models";
+const CHUNKS: &str = "chunks";
+
+/// An open connection to the database.
+#[derive(Debug, Clone)]
+pub(crate) struct IndexedDb {
+    database: Rc<Connection>,
+}
+
+#[derive(Debug)]
+struct Connection(Database);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl IndexedDb {
+    /// Opens the database, and makes it where there is none.
+    ///
+    /// # Errors
+    /// `cache`: no IndexedDB here (private windows of some browsers), or a newer version of this package has been at
+    /// work.
+    pub(crate) async fn open() -> Result<Self> {
+        let unavailable = |e| failed("the browser's storage cannot be opened; cache: false does without", &e);
+        let mut request =
+            Factory::new().and_then(|f| f.open(DATABASE, Some(VERSION))).map_err(unavailable)?;
+        request.on_upgrade_needed(|event| {
+            // A failure here aborts the upgrade, and the request reports it.
+            let create = || {
+                if event.old_version()? == 0 {
+                    let database = event.database()?;
+                    database.create_object_store(MODELS, ObjectStoreParams::new())?;
+                    database.create_object_store(CHUNKS, ObjectStoreParams::new())?;
+                }
+                Ok::<_, idb::Error>(())
+            };
+            if let Err(e) = create() {
+                web_sys::console::error_1(&e.to_string().into());
+            }
+        });
+        let mut database: Database = request.await.map_err(unavailable)?;
+        // A later version of the layout, in another tab, must not have to wait for this one.
+        database.on_version_change(|event| {
+            if let Ok(database) = event.database() {
+                database.close();
+            }
+        });
+        Ok(Self { database: Rc::new(Connection(database)) })
+    }
+
+    fn begin(&self, stores: &[&str], mode: TransactionMode) -> Result<Transaction> {
+        self.database.0.transaction(stores, mode).map_err(|e| failed("the browser's storage was closed", &e))
+    }
+
+    async fn apply(&self, id: &str, edit: Edit) -> Result<()> {
+        let tx = self.begin(&[MODELS, CHUNKS], TransactionMode::ReadWrite)?;
+        match edit_in(&tx, id, edit).await {
+            Ok(()) => commit(tx).await,
+            Err(e) => {
+                // One that failed by itself cannot be ended again.
+                let _ = tx.abort();
+                Err(e)
+            }
+        }
+    }
+}
+
+async fn edit_in(tx: &Transaction, id: &str, edit: Edit) -> Result<()> {
+    let Change { record, clear, put } = edit(get_record(tx, id).await?)?;
+    let chunks = tx.object_store(CHUNKS).map_err(writing)?;
+    let cleared = match clear {
+        Clear::Nothing => None,
+        Clear::Part(n) => Some(Array::of2(&id.into(), &(n as f64).into())),
+        Clear::All => Some(Array::of1(&id.into())),
+    };
+    if let Some(from) = cleared {
+        // Arrays sort after numbers and strings: this is past every chunk that begins with `from`.
+        let past = from.slice(0, from.length());
+        past.push(&Array::new());
+        let range = KeyRange::bound(&from, &past, None, Some(true)).map_err(writing)?;
+        chunks.delete(range).map_err(writing)?.await.map_err(writing)?;
+    }
+    if let Some((key, chunk)) = &put {
+        chunks.put(chunk.as_js(), Some(&key_of(key))).map_err(writing)?.await.map_err(writing)?;
+    }
+    let models = tx.object_store(MODELS).map_err(writing)?;
+    let key: JsValue = id.into();
+    match &record {
+        Some(record) => {
+            let value = serde_wasm_bindgen::to_value(record)
+                .map_err(|e| Error::internal("a record cannot be stored").with_cause(e.to_string()))?;
+            models.put(&value, Some(&key)).map_err(writing)?.await.map_err(writing)?;
+            Ok(())
+        }
+        None => models.delete(Query::Key(key)).map_err(writing)?.await.map_err(writing),
+    }
+}
+
+impl Storage for IndexedDb {
+    fn list(&self) -> LocalBoxFuture<'static, Result<Vec<Record>>> {
+        let this = self.clone();
+        Box::pin(async move {
+            let tx = this.begin(&[MODELS], TransactionMode::ReadOnly)?;
+            let request = tx.object_store(MODELS).and_then(|s| s.get_all(None, None)).map_err(reading)?;
+            let values = request.await.map_err(reading)?;
+            let mut records = values.into_iter().map(from_js).collect::<Result<Vec<Record>>>()?;
+            records.retain(|r| r.complete || r.stored() > 0);
+            records.sort_by(|a, b| b.last_used.total_cmp(&a.last_used));
+            Ok(records)
+        })
+    }
+
+    fn get(&self, id: &str) -> LocalBoxFuture<'static, Result<Option<Record>>> {
+        let (this, id) = (self.clone(), id.to_owned());
+        Box::pin(async move {
+            let tx = this.begin(&[MODELS], TransactionMode::ReadOnly)?;
+            get_record(&tx, &id).await
+        })
+    }
+
+    fn change(&self, id: &str, edit: Edit) -> LocalBoxFuture<'static, Result<()>> {
+        let (this, id) = (self.clone(), id.to_owned());
+        Box::pin(async move { this.apply(&id, edit).await })
+    }
+
+    fn chunk(&self, key: &ChunkKey) -> LocalBoxFuture<'static, Result<Option<Chunk>>> {
+        let start = || {
+            let tx = self.begin(&[CHUNKS], TransactionMode::ReadOnly)?;
+            let request = tx.object_store(CHUNKS).and_then(|s| s.get(Query::Key(key_of(key))));
+            // Its callbacks are set here, before the answer can come.
+            Ok::<_, Error>(request.map_err(reading)?.into_future())
+        };
+        let answer = match start() {
+            Ok(answer) => answer,
+            Err(e) => return Box::pin(std::future::ready(Err(e))),
+        };
+        // A request that was sent calls back: whoever takes the call has to live until then, though nobody may want the
+        // answer any more.
+        let (sender, receiver) = futures_channel::oneshot::channel();
+        let connection = Rc::clone(&self.database);
+        wasm_bindgen_futures::spawn_local(async move {
+            let _ = sender.send(answer.await);
+            drop(connection);
+        });
+        Box::pin(async move {
+            let value = receiver.await.map_err(|_| Error::internal("a request without an answer"))?;
+            let bytes = value.map_err(reading)?.and_then(|v| v.dyn_into::<Uint8Array>().ok());
+            Ok(bytes.map(Chunk::from_js))
+        })
+    }
+
+    fn room(&self) -> LocalBoxFuture<'static, Option<Room>> {
+        Box::pin(async {
+            let scope: WorkerGlobalScope = js_sys::global().unchecked_into();
+            let estimate = JsFuture::from(scope.navigator().storage().estimate().ok()?).await.ok()?;
+            let estimate: StorageEstimate = estimate.unchecked_into();
+            Some(Room { usage: estimate.get_usage()? as u64, quota: estimate.get_quota()? as u64 })
+        })
+    }
+}
+
+fn key_of(key: &ChunkKey) -> JsValue {
+    Array::of3(&key.id.as_str().into(), &(key.part as f64).into(), &key.index.into()).into()
+}
+
+async fn get_record(tx: &Transaction, id: &str) -> Result<Option<Record>> {
+    let key = Query::Key(id.into());
+    let request = tx.object_store(MODELS).and_then(|s| s.get(key)).map_err(reading)?;
+    request.await.map_err(reading)?.map(from_js).transpose()
+}
+
+/// Waits until a transaction is stored. Where storage is full, this is where it shows.
+async fn commit(tx: Transaction) -> Result<()> {
+    let raw = IdbTransaction::from(tx);
+    let outcome = Transaction::from(raw.clone()).await;
+    match (outcome, raw.error()) {
+        (Ok(result), _) if result.is_committed() => Ok(()),
+        (_, Some(exception)) => Err(storage_error("storing failed", &exception)),
+        (Err(e), None) => Err(writing(e)),
+        (Ok(_), None) => Err(Error::new(Code::Cache, "the browser broke off storing")),
+    }
+}
+
+fn from_js(value: JsValue) -> Result<Record> {
+    serde_wasm_bindgen::from_value(value).map_err(|e| {
+        Error::new(Code::Cache, "the cache's list of models is damaged; clear this site's data")
+            .with_cause(e.to_string())
+    })
+}
+
+fn reading(e: idb::Error) -> Error {
+    failed("reading the browser's storage failed", &e)
+}
+
+fn writing(e: idb::Error) -> Error {
+    failed("storing failed", &e)
+}
+
+fn failed(what: &str, e: &idb::Error) -> Error {
+    match e {
+        idb::Error::DomException(exception) => storage_error(what, exception),
+        // The names of the others carry an exception, if at all, in their text.
+        other if other.to_string().contains("QuotaExceeded") => {
+            quota_exceeded("").with_cause(other.to_string())
+        }
+        other => Error::new(Code::Cache, what).with_cause(other.to_string()),
+    }
+}
+
+fn storage_error(what: &str, exception: &DomException) -> Error {
+    let cause = format!("{}: {}", exception.name(), exception.message());
+    match exception.name().as_str() {
+        "QuotaExceededError" => quota_exceeded("").with_cause(cause),
+        _ => Error::new(Code::Cache, what).with_cause(cause),
+    }
+}

@@ -1,0 +1,404 @@
+//! Storing a model while it is fetched.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use futures_channel::oneshot;
+use xxhash_rust::xxh3::Xxh3Default;
+
+use super::room::{evict_one, full};
+use super::{Change, Chunk, ChunkKey, Clear, Edit, Part, Record, SCHEMA, Storage, Sum};
+use crate::error::{Code, Error, Result};
+use crate::source::digest::{FileHash, hex};
+use crate::source::world::Clock;
+
+/// Chunks on their way to storage at a time; the network waits while there are more.
+const IN_FLIGHT: usize = 2;
+
+/// Stores the parts of one model. What goes wrong ends the storing, not the load: [`Writer::failure`] tells.
+pub(crate) struct Writer {
+    storage: Rc<dyn Storage>,
+    clock: Rc<dyn Clock>,
+    id: String,
+    token: String,
+    chunk_bytes: usize,
+    /// What was there when this writer took over.
+    found: Vec<Part>,
+    passages: RefCell<Vec<Rc<RefCell<Passage>>>>,
+    in_flight: RefCell<VecDeque<oneshot::Receiver<()>>>,
+    /// Ends with the piece that was sent last: one is stored after the other.
+    last: RefCell<Option<oneshot::Receiver<()>>>,
+    /// Told of models that are deleted to make room; none are without it.
+    on_evict: Option<OnEvict>,
+    failure: RefCell<Option<Rc<Error>>>,
+    /// Nothing more is to be stored.
+    closed: Cell<bool>,
+}
+
+/// Told the name of a model that was deleted to make room.
+pub(crate) type OnEvict = Rc<dyn Fn(String)>;
+
+/// The bytes of one part as they pass: their hash, and the piece that is being filled.
+pub(crate) struct Passage {
+    pub(crate) hash: FileHash,
+    /// None: nothing is stored.
+    filling: Option<Filling>,
+    pub(crate) ended: bool,
+}
+
+struct Filling {
+    chunk_bytes: usize,
+    index: u32,
+    chunk: Option<Chunk>,
+    filled: usize,
+    checksum: Xxh3Default,
+}
+
+/// A piece that is ready to be stored.
+#[derive(Clone)]
+struct Piece {
+    index: u32,
+    chunk: Chunk,
+    sum: Sum,
+}
+
+impl Passage {
+    /// One that is not stored, from the start of the file.
+    pub(crate) fn unstored() -> Rc<RefCell<Self>> {
+        Rc::new(RefCell::new(Self { hash: FileHash::default(), filling: None, ended: false }))
+    }
+
+    /// Takes bytes up to the end of the current piece; returns how many, and the piece if it is full.
+    fn take(&mut self, bytes: &[u8]) -> (usize, Option<Piece>) {
+        let Some(filling) = &mut self.filling else {
+            self.hash.update(bytes);
+            return (bytes.len(), None);
+        };
+        let n = bytes.len().min(filling.chunk_bytes - filling.filled);
+        self.hash.update(&bytes[..n]);
+        filling.add(&bytes[..n]);
+        let full = filling.filled == filling.chunk_bytes;
+        (n, if full { filling.piece(&self.hash) } else { None })
+    }
+
+    /// The piece that is not full, if there is one.
+    fn rest(&mut self) -> Option<Piece> {
+        self.filling.as_mut()?.piece(&self.hash)
+    }
+
+    /// Goes on behind the stored pieces; the last of them may be a short one, which `short` are the bytes of.
+    pub(crate) fn resume(&mut self, hash: FileHash, n_full: usize, short: &[u8]) {
+        self.hash = hash;
+        if let Some(filling) = &mut self.filling {
+            filling.index = n_full as u32;
+            filling.add(short);
+        }
+    }
+}
+
+impl Filling {
+    fn add(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let chunk = self.chunk.get_or_insert_with(|| Chunk::new(self.chunk_bytes));
+        chunk.write(self.filled, bytes);
+        self.checksum.update(bytes);
+        self.filled += bytes.len();
+    }
+
+    fn piece(&mut self, hash: &FileHash) -> Option<Piece> {
+        let chunk = self.chunk.take()?;
+        let chunk = if self.filled < chunk.len() { chunk.first(self.filled) } else { chunk };
+        let sum = Sum { checksum: self.checksum.digest(), after: hash.clone() };
+        let piece = Piece { index: self.index, chunk, sum };
+        self.checksum = Xxh3Default::new();
+        self.filled = 0;
+        self.index += 1;
+        Some(piece)
+    }
+}
+
+impl Writer {
+    /// Takes over what an earlier load left of a model, or makes a record for it. The claim of another writer goes.
+    pub(crate) async fn begin(
+        storage: Rc<dyn Storage>,
+        clock: Rc<dyn Clock>,
+        id: &str,
+        name: &str,
+        chunk_bytes: u32,
+        on_evict: Option<OnEvict>,
+    ) -> Result<Rc<Self>> {
+        let now = clock.now();
+        let token = format!("{now}-{}", clock.random());
+        let fresh = Record {
+            schema: SCHEMA,
+            id: id.to_owned(),
+            name: name.to_owned(),
+            chunk_bytes,
+            created: now,
+            last_used: now,
+            complete: false,
+            writer: token.clone(),
+            parts: Vec::new(),
+        };
+        let taken = Rc::new(RefCell::new(fresh.clone()));
+        let edit: Edit = Box::new({
+            let taken = Rc::clone(&taken);
+            move |found| {
+                let usable = found.filter(|r| r.schema == SCHEMA && !r.complete && r.chunk_bytes > 0);
+                let clear = if usable.is_none() { Clear::All } else { Clear::Nothing };
+                let record = match usable {
+                    Some(found) => Record { last_used: now, writer: fresh.writer, ..found },
+                    None => fresh,
+                };
+                *taken.borrow_mut() = record.clone();
+                Ok(Change { record: Some(record), clear, put: None })
+            }
+        });
+        storage.change(id, edit).await?;
+        let record = taken.borrow().clone();
+        Ok(Rc::new(Self {
+            storage,
+            clock,
+            id: id.to_owned(),
+            token,
+            chunk_bytes: record.chunk_bytes as usize,
+            found: record.parts,
+            passages: RefCell::default(),
+            in_flight: RefCell::default(),
+            last: RefCell::default(),
+            on_evict,
+            failure: RefCell::default(),
+            closed: Cell::new(false),
+        }))
+    }
+
+    /// Why nothing more is stored, if so.
+    pub(crate) fn failure(&self) -> Option<Rc<Error>> {
+        self.failure.borrow().clone()
+    }
+
+    pub(crate) fn chunk_bytes(&self) -> u32 {
+        self.chunk_bytes as u32
+    }
+
+    /// Part `n` as an earlier load left it.
+    pub(crate) fn found(&self, n: usize) -> Option<&Part> {
+        self.found.get(n)
+    }
+
+    /// Begins to store part `n`, the parts in order. What `part` counts as stored stays; with nothing stored, all of it goes.
+    pub(crate) async fn part(&self, n: usize, part: Part) -> Rc<RefCell<Passage>> {
+        let clear = if part.stored == 0 { Clear::Part(n) } else { Clear::Nothing };
+        let set = self.own(move |record| {
+            if n > record.parts.len() {
+                return Err(Error::internal("a part before those in front of it"));
+            }
+            match record.parts.get_mut(n) {
+                Some(old) => *old = part,
+                None => record.parts.push(part),
+            }
+            Ok((clear, None))
+        });
+        let set = set.await;
+        self.note(set);
+        let filling = self.failure.borrow().is_none().then(|| Filling {
+            chunk_bytes: self.chunk_bytes,
+            index: 0,
+            chunk: None,
+            filled: 0,
+            checksum: Xxh3Default::new(),
+        });
+        let passage = Rc::new(RefCell::new(Passage { hash: FileHash::default(), filling, ended: false }));
+        self.passages.borrow_mut().push(Rc::clone(&passage));
+        passage
+    }
+
+    /// Stores bytes of part `n` as they pass.
+    pub(crate) async fn pass(self: &Rc<Self>, n: usize, passage: &RefCell<Passage>, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let (taken, full) = passage.borrow_mut().take(bytes);
+            bytes = &bytes[taken..];
+            if let Some(piece) = full {
+                self.send(n, piece).await;
+            }
+        }
+        if self.failure.borrow().is_some() {
+            passage.borrow_mut().filling = None;
+        }
+    }
+
+    /// Whether every part was read to its end.
+    pub(crate) fn is_whole(&self) -> bool {
+        let passages = self.passages.borrow();
+        !passages.is_empty() && passages.iter().all(|p| p.borrow().ended)
+    }
+
+    /// After the last byte: waits for what is still on its way, then makes the model one of the cache's.
+    ///
+    /// # Errors
+    /// Why it could not be stored, `quota-exceeded` above all.
+    pub(crate) async fn finish(self: &Rc<Self>) -> Result<(), Rc<Error>> {
+        self.flush().await;
+        if self.failure().is_none() {
+            let digests: Vec<String> =
+                self.passages.borrow().iter().map(|p| hex(&p.borrow().hash.digest())).collect();
+            let completed = self.own(move |record| {
+                if record.parts.len() != digests.len() {
+                    return Err(Error::internal("a model was stored without all of its parts"));
+                }
+                for (part, digest) in record.parts.iter_mut().zip(digests) {
+                    part.version.total = Some(part.stored);
+                    part.sha256 = Some(digest);
+                }
+                record.complete = true;
+                Ok((Clear::Nothing, None))
+            });
+            let completed = completed.await;
+            self.note(completed);
+        }
+        self.failure().map_or(Ok(()), Err)
+    }
+
+    /// Removes what is stored; another writer's model stays.
+    pub(crate) async fn discard(&self) {
+        self.closed.set(true);
+        self.drain(0).await;
+        self.remove_if(|_| true).await;
+    }
+
+    /// After a load that failed for want of bytes: what is stored stays, incomplete, with the last bytes that came.
+    pub(crate) async fn keep_incomplete(self: &Rc<Self>) {
+        self.flush().await;
+        self.remove_if(|record| record.stored() == 0).await;
+    }
+
+    async fn remove_if(&self, unwanted: impl FnOnce(&Record) -> bool + 'static) {
+        let token = self.token.clone();
+        let edit: Edit = Box::new(move |record| match record {
+            Some(r) if r.writer == token && !r.complete && unwanted(&r) => {
+                Ok(Change { clear: Clear::All, ..Change::default() })
+            }
+            record => Ok(Change { record, ..Change::default() }),
+        });
+        let removed = self.storage.change(&self.id, edit).await;
+        self.note(removed);
+    }
+
+    /// Stores what is left of every part.
+    async fn flush(self: &Rc<Self>) {
+        let passages = self.passages.borrow().clone();
+        for (n, passage) in passages.iter().enumerate() {
+            let rest = passage.borrow_mut().rest();
+            if let Some(piece) = rest {
+                self.send(n, piece).await;
+            }
+        }
+        self.drain(0).await;
+    }
+
+    /// Stores nothing more, for this reason.
+    pub(crate) fn give_up(&self, why: Error) {
+        self.note(Err(why));
+    }
+
+    fn note(&self, result: Result<()>) {
+        if let Err(e) = result {
+            self.failure.borrow_mut().get_or_insert(Rc::new(e));
+        }
+    }
+
+    /// Changes the record, if it is still this writer's.
+    fn own(
+        &self,
+        edit: impl FnOnce(&mut Record) -> Result<(Clear, Option<(ChunkKey, Chunk)>)> + 'static,
+    ) -> impl Future<Output = Result<()>> + 'static {
+        let token = self.token.clone();
+        let edit: Edit = Box::new(move |record| {
+            let mut record = record.filter(|r| r.writer == token && !r.complete).ok_or_else(taken_over)?;
+            let (clear, put) = edit(&mut record)?;
+            Ok(Change { record: Some(record), clear, put })
+        });
+        self.storage.change(&self.id, edit)
+    }
+
+    /// Starts to store a chunk, once there are few enough on their way.
+    async fn send(self: &Rc<Self>, part: usize, piece: Piece) {
+        self.drain(IN_FLIGHT - 1).await;
+        if self.failure.borrow().is_some() || self.closed.get() {
+            return;
+        }
+        let writer = Rc::clone(self);
+        let (done, waiting) = oneshot::channel();
+        let (stored, next) = oneshot::channel();
+        self.in_flight.borrow_mut().push_back(waiting);
+        let before = self.last.borrow_mut().replace(next);
+        self.clock.spawn(Box::pin(async move {
+            if let Some(before) = before {
+                let _ = before.await; // how it ended is noted
+            }
+            if writer.failure.borrow().is_none() {
+                let put = writer.store(part, &piece).await;
+                writer.note(put);
+            }
+            let _ = (stored.send(()), done.send(())); // or nobody waits any more
+        }));
+    }
+
+    /// Stores a piece. Where there is no room for it, other models go, if they may: what the browser says beforehand about
+    /// room need not be so.
+    async fn store(&self, part: usize, piece: &Piece) -> Result<()> {
+        loop {
+            match self.put(part, piece).await {
+                Err(e) if e.code() == Code::QuotaExceeded => {
+                    let Some(on_evict) = &self.on_evict else {
+                        return Err(full(self.storage.as_ref(), &self.id, e).await);
+                    };
+                    match evict_one(self.storage.as_ref(), &self.id).await? {
+                        Some(victim) => on_evict(victim.name),
+                        None => return Err(e),
+                    }
+                }
+                stored => return stored,
+            }
+        }
+    }
+
+    fn put(&self, part: usize, piece: &Piece) -> impl Future<Output = Result<()>> + 'static {
+        let Piece { index, chunk, sum } = piece.clone();
+        let key = ChunkKey { id: self.id.clone(), part, index };
+        let stored = u64::from(index) * self.chunk_bytes as u64 + chunk.len() as u64;
+        self.own(move |record| {
+            let of = record.parts.get_mut(part).ok_or_else(|| Error::internal("a piece of no part"))?;
+            if !of.sums.put(index as usize, &sum) {
+                return Err(Error::internal("a piece before those in front of it"));
+            }
+            of.stored = stored;
+            Ok((Clear::Nothing, Some((key, chunk))))
+        })
+    }
+
+    /// Waits until at most `n` chunks are on their way.
+    async fn drain(&self, n: usize) {
+        loop {
+            let oldest = {
+                let mut in_flight = self.in_flight.borrow_mut();
+                if in_flight.len() <= n {
+                    return;
+                }
+                in_flight.pop_front()
+            };
+            let Some(oldest) = oldest else { return };
+            let _ = oldest.await; // failures are noted
+        }
+    }
+}
+
+fn taken_over() -> Error {
+    Error::new(
+        Code::Cache,
+        "the model was deleted from the cache, or another tab loads it, while it was being stored",
+    )
+}

@@ -1,0 +1,99 @@
+//! What can be asked of a source, and what it tells meanwhile.
+
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+
+use super::download::{Policy, Waiting};
+use crate::error::Error;
+
+/// What to load.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub(crate) enum Request {
+    /// One address, or that of every part. Where there is only the first, the others are named after it. SHA-256 digests and
+    /// sizes of the parts, where they are known.
+    Url {
+        id: String,
+        name: String,
+        urls: Vec<String>,
+        headers: Vec<(String, String)>,
+        #[serde(default)]
+        sha256: Vec<String>,
+        #[serde(default)]
+        bytes: Vec<u64>,
+    },
+    /// Files of the page, handed over beside the request. Without an id they are not cached.
+    Files { id: Option<String>, name: String, names: Vec<String> },
+    /// A model of the cache, and nothing else.
+    Cached { id: String },
+}
+
+impl Request {
+    pub(crate) fn cache_id(&self) -> Option<&str> {
+        match self {
+            Request::Url { id, .. } | Request::Cached { id } => Some(id),
+            Request::Files { id, .. } => id.as_deref(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Request::Url { name, .. } | Request::Files { name, .. } => name,
+            Request::Cached { id } => id,
+        }
+    }
+
+    /// What part `n` is pinned to.
+    pub(crate) fn pinned(&self, n: usize) -> (Option<&str>, Option<u64>) {
+        match self {
+            Request::Url { sha256, bytes, .. } => (sha256.get(n).map(String::as_str), bytes.get(n).copied()),
+            Request::Files { .. } | Request::Cached { .. } => (None, None),
+        }
+    }
+}
+
+/// Whether to keep the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum CacheMode {
+    Off,
+    /// If possible; else a warning says why not.
+    Auto,
+    Required,
+}
+
+/// How to go about it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manner {
+    pub(crate) cache: CacheMode,
+    /// Models that were not used for longest may go where storage is full.
+    pub(crate) evict: bool,
+    pub(crate) policy: Policy,
+}
+
+/// Where the bytes come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Origin {
+    Network,
+    Cache,
+    File,
+}
+
+/// What the caller should know beside the result.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// Why nothing arrives; `None`: something does again.
+    Waiting(Option<Waiting>),
+    /// Another tab downloads this model and has so many bytes of so many; this load waits to use its copy.
+    OtherTab(u64, Option<u64>),
+    /// The model is not kept.
+    NotCached(Rc<Error>),
+    /// What was there is of no use any more; the download begins anew.
+    Restarted(Error),
+    /// A model was deleted to make room.
+    Evicted(String),
+}
+
+pub(crate) type Notify = Rc<dyn Fn(Notice)>;

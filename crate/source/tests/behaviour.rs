@@ -1,0 +1,198 @@
+//! Single behaviours, each with its own few faults.
+
+use super::server::{Fault, Tag};
+use super::*;
+use crate::source::cache::{Room, Writer, evict, make_room};
+use crate::source::verify::verify;
+
+/// The ranges that were asked for, and the answers' status.
+fn asked(bench: &Bench) -> Vec<(Option<u64>, u16)> {
+    bench.server.log.borrow().iter().map(|&(range, status)| (range.map(|r| r.0), status)).collect()
+}
+
+fn plan(bench: &Bench, faults: &[Fault]) {
+    *bench.server.faults.borrow_mut() = faults.iter().cloned().collect();
+}
+
+#[test]
+fn a_broken_connection_goes_on_at_the_byte() {
+    let bench = Bench::new(file(50_000, 1));
+    plan(&bench, &[Fault::Reset(20_000), Fault::Stall(5000), Fault::Truncate(3000), Fault::Mute]);
+    assert!(bench.run().unwrap().bytes == bench.server.file());
+    assert_eq!(asked(&bench), [(None, 200), (Some(20_000), 206), (Some(25_000), 206), (Some(28_000), 206)]);
+    assert_eq!(bench.server.sent(), 50_000);
+}
+
+#[test]
+fn a_server_is_given_the_time_it_asks_for() {
+    let bench = Bench::new(file(5000, 2));
+    plan(&bench, &[Fault::Busy(Some(7)), Fault::Busy(None)]);
+    let start = crate::source::world::Clock::now(bench.time.as_ref());
+    bench.run().unwrap();
+    let waited = crate::source::world::Clock::now(bench.time.as_ref()) - start;
+    assert!((7000.0..8000.0).contains(&waited), "{waited}");
+    plan(&bench, &[Fault::Busy(Some(3600))]);
+    bench.memory.clear();
+    let error = bench.run().unwrap_err();
+    assert_eq!(error.code(), Code::HttpStatus);
+    assert!(error.to_string().contains("503"), "{error}");
+}
+
+#[test]
+fn it_gives_up_after_so_many_attempts_and_keeps_what_it_has() {
+    let bench = Bench::new(file(50_000, 3));
+    let mut faults = vec![Fault::Reset(10_000)];
+    faults.extend(vec![Fault::Reset(0); 4]);
+    plan(&bench, &faults);
+    let error = bench.run().unwrap_err();
+    assert_eq!(error.code(), Code::Network);
+    assert!(error.to_string().contains("after 4 attempts") && error.to_string().contains("10000"), "{error}");
+    let record = bench.memory.record("model").unwrap();
+    assert_eq!((record.complete, record.stored()), (false, 10_000));
+    let sent = bench.server.sent();
+    plan(&bench, &[]);
+    let second = bench.run().unwrap();
+    assert!(second.bytes == bench.server.file());
+    assert_eq!((second.resumed, bench.server.sent() - sent), (10_000, 40_000));
+}
+
+#[test]
+fn what_may_not_be_read_is_not_asked_for_again_but_what_expired_is() {
+    let bench = Bench::new(file(50_000, 4));
+    plan(&bench, &[Fault::Expired]);
+    assert_eq!(bench.run().unwrap_err().code(), Code::HttpStatus);
+    assert_eq!(asked(&bench), [(None, 403)]);
+    plan(&bench, &[Fault::Reset(10_000), Fault::Expired, Fault::Expired]);
+    assert!(bench.run().unwrap().bytes == bench.server.file());
+}
+
+#[test]
+fn offline_is_told_at_once_or_waited_out() {
+    let bench = Bench::new(file(50_000, 5));
+    plan(&bench, &[Fault::Offline]);
+    assert_eq!(bench.run().unwrap_err().code(), Code::Network);
+    bench.time.online.set(true);
+    plan(&bench, &[Fault::Reset(10_000), Fault::Offline]);
+    assert!(bench.run().unwrap().bytes == bench.server.file());
+}
+
+#[test]
+fn a_mixture_of_versions_is_never_made() {
+    for tag in [Tag::Strong, Tag::Weak, Tag::None] {
+        for ranges in [true, false] {
+            for states in [true, false] {
+                let bench = Bench::new(file(50_000, 6));
+                bench.server.tag.set(tag);
+                bench.server.ranges.set(ranges);
+                bench.server.states.set(states);
+                let other = file(50_000, 7); // of the same size
+                plan(&bench, &[Fault::Reset(30_000), Fault::Change(other.clone())]);
+                let case = format!("{tag:?}, ranges {ranges}, hash {states}");
+                match bench.run() {
+                    Ok(report) => assert!(report.bytes == other, "{case}"),
+                    Err(e) => {
+                        // Without a tag the hash of the first version is what tells, at the end.
+                        assert!(tag == Tag::None && ranges && states, "{case}: {e}");
+                        assert_eq!(e.code(), Code::Integrity, "{case}");
+                        assert!(bench.memory.is_empty(), "{case}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_full_storage_fails_a_download_and_not_a_load() {
+    let bench = Bench::new(file(50_000, 8));
+    bench.memory.set_quota(20_000);
+    assert_eq!(bench.run().unwrap_err().code(), Code::QuotaExceeded);
+    let kept = bench.memory.record("model").unwrap();
+    assert!(!kept.complete && kept.stored() > 10_000 && kept.stored() <= 20_000);
+    let load = || bench.time.run(bench.load(bench.request(), CacheMode::Auto)).unwrap().unwrap();
+    let loaded = load();
+    assert!(loaded.bytes == bench.server.file());
+    assert_eq!((loaded.kept, loaded.notices), (None, vec!["quota-exceeded"]));
+    assert!(bench.memory.is_empty()); // what is of no use takes no room
+    // Where the browser says beforehand, nothing is stored at all.
+    bench.memory.estimate.set(Some(20_000));
+    assert_eq!(bench.run().unwrap_err().code(), Code::QuotaExceeded);
+    assert!(bench.memory.is_empty());
+}
+
+#[test]
+fn what_the_browser_says_of_room_need_not_be_so() {
+    let bench = Bench::new(file(30_000, 12));
+    let manner = |evict| Manner { cache: CacheMode::Required, evict, policy: bench.policy };
+    for id in ["a", "b", "c"] {
+        bench.time.run(bench.load_as(bench.named(id), manner(false))).unwrap().unwrap();
+    }
+    bench.memory.set_quota(100_000);
+    let refused = bench.time.run(bench.load_as(bench.named("d"), manner(false))).unwrap().unwrap_err();
+    assert_eq!(refused.code(), Code::QuotaExceeded);
+    assert!(refused.to_string().contains("a (1 MB), b (1 MB), c (1 MB)"), "{refused}");
+    let evicting = bench.time.run(bench.load_as(bench.named("d"), manner(true))).unwrap().unwrap();
+    assert_eq!((evicting.kept.as_deref(), evicting.notices), (Some("d"), vec!["evicted"]));
+    let there = |id: &str| bench.memory.record(id).is_some();
+    assert_eq!(["a", "b", "c", "d"].map(there), [false, true, true, true]);
+}
+
+#[test]
+fn room_is_made_only_if_allowed_and_by_the_least_recently_used() {
+    let bench = Bench::new(file(10_000, 9));
+    let get = |id: &str| bench.time.run(bench.load(bench.named(id), CacheMode::Required)).unwrap();
+    for id in ["a", "b", "c"] {
+        get(id).unwrap();
+    }
+    get("a").unwrap(); // used again
+    bench.memory.estimate.set(Some(31_000));
+    let room = |allowed| {
+        bench.time.run(make_room(bench.memory.as_ref(), bench.time.as_ref(), 12_000, "d", allowed)).unwrap()
+    };
+    let error = room(false).unwrap_err();
+    assert_eq!(error.code(), Code::QuotaExceeded);
+    assert!(error.to_string().contains("b (1 MB), c (1 MB), a (1 MB)"), "{error}");
+    let ids = |records: Vec<Record>| records.into_iter().map(|r| r.id).collect::<Vec<_>>();
+    assert_eq!(ids(room(true).unwrap()), ["b", "c"]);
+    let far = make_room(bench.memory.as_ref(), bench.time.as_ref(), 1_000_000, "d", true);
+    let error = bench.time.run(far).unwrap().unwrap_err();
+    assert!(error.to_string().contains("not be enough") && bench.memory.record("a").is_some(), "{error}");
+    assert_eq!(ids(bench.time.run(evict(bench.memory.as_ref(), 1)).unwrap().unwrap()), ["a"]);
+    assert_eq!(bench.memory.room_now(), Some(Room { usage: 0, quota: 31_000 }));
+}
+
+#[test]
+fn verifying_finds_what_is_damaged_and_nothing_else() {
+    let bench = Bench::new(file(50_000, 10));
+    bench.run().unwrap();
+    let look = || bench.time.run(verify(bench.memory.as_ref(), "model", &|| Ok(()))).unwrap();
+    let found = look().unwrap();
+    assert_eq!((found.bytes, found.damaged), (50_000, 0));
+    assert_eq!(found.sha256, [Some(bench.server.sha256())]);
+    bench.memory.damage("model", 5, false);
+    bench.memory.damage("model", 12, true);
+    assert_eq!(look().unwrap().damaged, 4096 + (50_000 - 12 * 4096));
+    assert_eq!(
+        bench.time.run(verify(bench.memory.as_ref(), "none", &|| Ok(()))).unwrap().unwrap_err().code(),
+        Code::Cache
+    );
+}
+
+#[test]
+fn of_two_writers_the_later_one_has_the_model() {
+    let bench = Bench::new(file(1000, 11));
+    let begin = || {
+        let (storage, clock) = (Rc::clone(&bench.memory) as _, Rc::clone(&bench.time) as _);
+        bench.time.run(Writer::begin(storage, clock, "model", "model", 64, None)).unwrap().unwrap()
+    };
+    let first = begin();
+    let second = begin();
+    for (writer, works) in [(first, false), (second, true)] {
+        let passage = bench.time.run(writer.part(0, crate::source::cache::Part::default())).unwrap();
+        bench.time.run(writer.pass(0, &passage, &[7; 100])).unwrap();
+        passage.borrow_mut().ended = true;
+        assert_eq!(bench.time.run(writer.finish()).unwrap().is_ok(), works);
+    }
+    let record = bench.memory.record("model").unwrap();
+    assert_eq!((record.complete, bench.memory.bytes("model")), (true, vec![7; 100]));
+}

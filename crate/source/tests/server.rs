@@ -1,0 +1,247 @@
+//! A server that does what it is told to, fault by fault: one for each request for the file.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use futures_util::future::LocalBoxFuture;
+
+use super::time::Virtual;
+use crate::error::{Code, Error, Result};
+use crate::source::digest::{FileHash, hex};
+use crate::source::world::{Ask, Body, Clock, Reply, Transport};
+
+#[derive(Debug, Clone)]
+pub(super) enum Fault {
+    None,
+    /// After so many bytes the connection breaks.
+    Reset(u64),
+    /// After so many bytes nothing more comes.
+    Stall(u64),
+    /// After so many bytes the body ends, as if that were all.
+    Truncate(u64),
+    /// This byte is another one.
+    Flip(u64),
+    /// The whole file, whatever range is asked for.
+    Whole,
+    /// The range that is sent is not the one that was asked for.
+    Misplaced,
+    /// A redirect to an address that has expired.
+    Expired,
+    Busy(Option<u32>),
+    Unreachable,
+    /// No answer.
+    Mute,
+    /// The device loses its network.
+    Offline,
+    /// From now on it is another file.
+    Change(Vec<u8>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tag {
+    Strong,
+    Weak,
+    None,
+}
+
+pub(super) struct Server {
+    time: Rc<Virtual>,
+    file: RefCell<Rc<Vec<u8>>>,
+    version: Cell<u32>,
+    pub(super) tag: Cell<Tag>,
+    pub(super) ranges: Cell<bool>,
+    /// Whether pages may see Content-Range.
+    pub(super) exposes: Cell<bool>,
+    /// Whether its list of files has their SHA-256.
+    pub(super) states: Cell<bool>,
+    pub(super) faults: RefCell<VecDeque<Fault>>,
+    sent: Rc<Cell<u64>>,
+    pub(super) log: RefCell<Vec<(Option<(u64, Option<u64>)>, u16)>>,
+}
+
+impl Server {
+    pub(super) fn new(file: Vec<u8>, time: Rc<Virtual>) -> Self {
+        Self {
+            time,
+            file: RefCell::new(Rc::new(file)),
+            version: Cell::new(0),
+            tag: Cell::new(Tag::Strong),
+            ranges: Cell::new(true),
+            exposes: Cell::new(true),
+            states: Cell::new(true),
+            faults: RefCell::default(),
+            sent: Rc::default(),
+            log: RefCell::default(),
+        }
+    }
+
+    pub(super) fn file(&self) -> Vec<u8> {
+        self.file.borrow().to_vec()
+    }
+
+    pub(super) fn sha256(&self) -> String {
+        let mut hash = FileHash::default();
+        hash.update(&self.file.borrow());
+        hex(&hash.digest())
+    }
+
+    pub(super) fn change(&self, file: Vec<u8>) {
+        *self.file.borrow_mut() = Rc::new(file);
+        self.version.set(self.version.get() + 1);
+    }
+
+    /// Bytes of the file sent so far.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.get()
+    }
+
+    fn list(&self) -> Reply {
+        let json = format!(r#"[{{"path":"model.gguf","lfs":{{"oid":"{}"}}}}]"#, self.sha256());
+        let status = if self.states.get() { 200 } else { 404 };
+        Reply { status, headers: Vec::new(), body: self.body(Rc::new(json.into_bytes()), 0, None, false) }
+    }
+
+    fn body(&self, bytes: Rc<Vec<u8>>, from: usize, cut: Option<(u64, End)>, counts: bool) -> Box<dyn Body> {
+        let (at, end) =
+            cut.map_or((bytes.len(), End::Done), |(at, end)| (bytes.len().min(from + at as usize), end));
+        let sent = counts.then(|| Rc::clone(&self.sent));
+        Box::new(Pieces { time: Rc::clone(&self.time), bytes, at: from, piece: 0, stop: at, end, sent })
+    }
+
+    fn answer(&self, ask: Ask<'_>) -> Result<Reply> {
+        let unreachable = || Error::new(Code::Network, "no answer from hub.test, as planned");
+        let fault = self.faults.borrow_mut().pop_front().unwrap_or(Fault::None);
+        match &fault {
+            Fault::Change(file) => self.change(file.clone()),
+            Fault::Unreachable => return Err(unreachable()),
+            Fault::Offline => {
+                self.time.online.set(false);
+                return Err(unreachable());
+            }
+            _ => {}
+        }
+        let file = Rc::clone(&self.file.borrow());
+        let total = file.len() as u64;
+        let mut headers = Vec::new();
+        let mut header = |name: &str, value: String| headers.push((name.to_owned(), value));
+        let etag = match self.tag.get() {
+            Tag::Strong => Some(format!("\"v{}\"", self.version.get())),
+            Tag::Weak => Some(format!("W/\"v{}\"", self.version.get())),
+            Tag::None => None,
+        };
+        if let Some(etag) = &etag {
+            header("etag", etag.clone());
+        }
+        let refusal = match fault {
+            Fault::Expired => Some(403),
+            Fault::Busy(after) => {
+                if let Some(seconds) = after {
+                    header("retry-after", seconds.to_string());
+                }
+                Some(503)
+            }
+            _ => None,
+        };
+        if let Some(status) = refusal {
+            return Ok(Reply {
+                status,
+                headers,
+                body: self.body(Rc::new(b"asked for".to_vec()), 0, None, false),
+            });
+        }
+        let same = ask.if_range.is_none_or(|tag| Some(tag) == etag.as_deref());
+        let range = ask.range.filter(|_| self.ranges.get() && same && !matches!(fault, Fault::Whole));
+        let (status, from, to) = match range {
+            None => (200, 0, total),
+            Some((from, _)) if from >= total => (416, total, total),
+            Some((from, to)) => (206, from, to.unwrap_or(total).min(total)),
+        };
+        let from =
+            if matches!(fault, Fault::Misplaced) && status == 206 { from.saturating_sub(7) } else { from };
+        if status == 416 && self.exposes.get() {
+            header("content-range", format!("bytes */{total}"));
+        }
+        if status == 206 && self.exposes.get() {
+            header("content-range", format!("bytes {from}-{}/{total}", to - 1));
+        }
+        header("content-length", (to - from).to_string());
+        let mut bytes = file[..to as usize].to_vec();
+        let cut = match fault {
+            Fault::Reset(after) => Some((after, End::Error)),
+            Fault::Stall(after) => Some((after, End::Never)),
+            Fault::Truncate(after) => Some((after, End::Done)),
+            Fault::Flip(at) => {
+                if let Some(byte) = bytes.get_mut((from + at) as usize) {
+                    *byte ^= 1;
+                }
+                None
+            }
+            _ => None,
+        };
+        Ok(Reply { status, headers, body: self.body(Rc::new(bytes), from as usize, cut, true) })
+    }
+}
+
+impl Transport for Server {
+    fn ask<'a>(&'a self, ask: Ask<'a>) -> LocalBoxFuture<'a, Result<Reply>> {
+        Box::pin(async move {
+            self.time.sleep(20.0).await;
+            if ask.url.contains("/api/") {
+                return Ok(self.list());
+            }
+            if matches!(self.faults.borrow().front(), Some(Fault::Mute)) {
+                self.faults.borrow_mut().pop_front();
+                return futures_util::future::pending().await;
+            }
+            let reply = self.answer(ask);
+            self.log.borrow_mut().push((ask.range, reply.as_ref().map_or(0, |r| r.status)));
+            reply
+        })
+    }
+
+    fn asks_freely(&self) -> bool {
+        true
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Done,
+    Error,
+    Never,
+}
+
+struct Pieces {
+    time: Rc<Virtual>,
+    bytes: Rc<Vec<u8>>,
+    at: usize,
+    /// Bytes of the last piece.
+    piece: usize,
+    stop: usize,
+    end: End,
+    sent: Option<Rc<Cell<u64>>>,
+}
+
+impl Body for Pieces {
+    fn next(&mut self) -> LocalBoxFuture<'_, Result<usize>> {
+        Box::pin(async move {
+            self.time.sleep(1.0).await;
+            let size = 1 + self.time.pick(3000) as usize;
+            self.piece = size.min(self.stop - self.at.min(self.stop));
+            self.at += self.piece;
+            if let Some(sent) = &self.sent {
+                sent.set(sent.get() + self.piece as u64);
+            }
+            match (self.piece, self.end) {
+                (0, End::Error) => Err(Error::new(Code::Network, "reset")),
+                (0, End::Never) => futures_util::future::pending().await,
+                (n, _) => Ok(n),
+            }
+        })
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[self.at - self.piece..self.at]
+    }
+}

@@ -1,0 +1,147 @@
+//! Storage in memory: transactions take their time, may find it full, and can lose their pieces.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use futures_util::future::LocalBoxFuture;
+
+use super::time::Virtual;
+use crate::error::Result;
+use crate::source::cache::{Change, Chunk, ChunkKey, Clear, Edit, Record, Room, Storage, quota_exceeded};
+use crate::source::world::Clock;
+
+pub(super) struct Memory {
+    time: Rc<Virtual>,
+    inner: Rc<Inner>,
+    /// When the last transaction that was begun will be through.
+    free_at: Cell<f64>,
+    /// What the browser says fits; what really fits is `Inner::quota`.
+    pub(super) estimate: Cell<Option<u64>>,
+}
+
+struct Inner {
+    records: RefCell<BTreeMap<String, Record>>,
+    chunks: RefCell<BTreeMap<ChunkKey, Vec<u8>>>,
+    quota: Cell<u64>,
+}
+
+impl Inner {
+    fn used(&self) -> u64 {
+        self.chunks.borrow().values().map(|c| c.len() as u64).sum()
+    }
+
+    fn apply(&self, id: &str, edit: Edit) -> Result<()> {
+        let Change { record, clear, put } = edit(self.records.borrow().get(id).cloned())?;
+        let mut chunks = self.chunks.borrow().clone();
+        chunks.retain(|key, _| {
+            let cleared = match clear {
+                Clear::Nothing => false,
+                Clear::Part(n) => key.part == n,
+                Clear::All => true,
+            };
+            !(key.id == id && cleared)
+        });
+        if let Some((key, chunk)) = put {
+            let mut bytes = Vec::new();
+            chunk.read(&mut bytes);
+            chunks.insert(key, bytes);
+        }
+        if chunks.values().map(|c| c.len() as u64).sum::<u64>() > self.quota.get().max(self.used()) {
+            return Err(quota_exceeded(""));
+        }
+        *self.chunks.borrow_mut() = chunks;
+        match record {
+            Some(record) => self.records.borrow_mut().insert(id.to_owned(), record),
+            None => self.records.borrow_mut().remove(id),
+        };
+        Ok(())
+    }
+}
+
+impl Memory {
+    pub(super) fn new(time: Rc<Virtual>) -> Self {
+        let inner =
+            Inner { records: RefCell::default(), chunks: RefCell::default(), quota: Cell::new(u64::MAX) };
+        Self { time, inner: Rc::new(inner), free_at: Cell::default(), estimate: Cell::new(None) }
+    }
+
+    pub(super) fn set_quota(&self, bytes: u64) {
+        self.inner.quota.set(bytes);
+    }
+
+    pub(super) fn clear(&self) {
+        self.inner.records.borrow_mut().clear();
+        self.inner.chunks.borrow_mut().clear();
+    }
+
+    pub(super) fn room_now(&self) -> Option<Room> {
+        self.estimate.get().map(|quota| Room { usage: self.inner.used(), quota })
+    }
+
+    pub(super) fn record(&self, id: &str) -> Option<Record> {
+        self.inner.records.borrow().get(id).cloned()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.inner.records.borrow().is_empty() && self.inner.chunks.borrow().is_empty()
+    }
+
+    /// The bytes of a model's first part, as its pieces have them.
+    pub(super) fn bytes(&self, id: &str) -> Vec<u8> {
+        let chunks = self.inner.chunks.borrow();
+        chunks.iter().filter(|(key, _)| key.id == id).flat_map(|(_, bytes)| bytes.clone()).collect()
+    }
+
+    pub(super) fn damage(&self, id: &str, index: u32, missing: bool) {
+        let key = ChunkKey { id: id.to_owned(), part: 0, index };
+        let mut chunks = self.inner.chunks.borrow_mut();
+        if missing {
+            chunks.remove(&key).unwrap();
+        } else {
+            chunks.get_mut(&key).unwrap()[17] ^= 4;
+        }
+    }
+}
+
+impl Storage for Memory {
+    fn list(&self) -> LocalBoxFuture<'static, Result<Vec<Record>>> {
+        let mut records: Vec<Record> = self.inner.records.borrow().values().cloned().collect();
+        records.retain(|r| r.complete || r.stored() > 0);
+        records.sort_by(|a, b| b.last_used.total_cmp(&a.last_used));
+        Box::pin(std::future::ready(Ok(records)))
+    }
+
+    fn get(&self, id: &str) -> LocalBoxFuture<'static, Result<Option<Record>>> {
+        Box::pin(std::future::ready(Ok(self.record(id))))
+    }
+
+    fn change(&self, id: &str, edit: Edit) -> LocalBoxFuture<'static, Result<()>> {
+        let (inner, id) = (Rc::clone(&self.inner), id.to_owned());
+        // One after the other, as in a database.
+        let start = self.free_at.get().max(self.time.now());
+        self.free_at.set(start + 1.0 + self.time.pick(30) as f64);
+        let wait = self.time.sleep(self.free_at.get() - self.time.now());
+        Box::pin(async move {
+            wait.await;
+            inner.apply(&id, edit)
+        })
+    }
+
+    fn chunk(&self, key: &ChunkKey) -> LocalBoxFuture<'static, Result<Option<Chunk>>> {
+        let found = self.inner.chunks.borrow().get(key).map(|bytes| {
+            let mut chunk = Chunk::new(bytes.len());
+            chunk.write(0, bytes);
+            chunk
+        });
+        let wait = self.time.sleep(2.0);
+        Box::pin(async move {
+            wait.await;
+            Ok(found)
+        })
+    }
+
+    fn room(&self) -> LocalBoxFuture<'static, Option<Room>> {
+        Box::pin(std::future::ready(self.room_now()))
+    }
+}
