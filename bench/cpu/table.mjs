@@ -9,7 +9,7 @@ const BEGIN = "<!-- bench/cpu/table.mjs writes what is below -->";
 const END = "<!-- bench/cpu/table.mjs wrote what is above -->";
 
 const LABELS = {
-  "qwenlet": "**qwenlet**", "llama.cpp native": "llama.cpp, native, AVX2", "onnxruntime": "onnxruntime-web, q4", "candle": "candle, wasm",
+  "qwenlet": "**qwenlet**", "qwenlet simd128": "qwenlet, `simd128` only", "qwenlet without VNNI": "qwenlet, relaxed SIMD without AVX-VNNI", "wllama": "wllama 3.8.1", "llama.cpp native": "llama.cpp, native, AVX2", "onnxruntime": "onnxruntime-web 1.30.0, q4", "candle": "candle 0.11.1, `simd128`",
 };
 const label = (engine) => LABELS[engine] ?? engine;
 const title = (model) => model.replace(/\.gguf$/, "");

@@ -25,7 +25,11 @@ pub(crate) fn bench_web(mut args: Vec<OsString>) -> Result<()> {
         let models: Vec<_> = models()?.into_iter().map(PathBuf::into_os_string).collect();
         args.extend(["--models".into(), models.join(",".as_ref())]);
     }
-    run(program("node", "bench/cpu").arg("run.mjs").args(args).env("QWENLET_CHROMIUM", chromium()?))
+    let mut bench = program("node", "bench/cpu");
+    if !args.iter().any(|arg| arg == "--serve") {
+        bench.env("QWENLET_CHROMIUM", chromium()?);
+    }
+    run(bench.arg("run.mjs").args(args))
 }
 
 /// What `bench/cpu` has in Rust, as modules in `target/bench`.

@@ -1,5 +1,5 @@
 // qwenlet, from the built site.
-import { words } from "./prompts.js";
+import { ANSWER, words } from "./prompts.js";
 
 /**
  * `threads` and `variant` ("simd" or "relaxed") are wishes; `info` says what came of them.
@@ -12,7 +12,7 @@ export async function open({ source, threads, variant, context, cache = false })
   let prompt = "";
   let length = 0;
   const complete = (max_tokens, more = {}) =>
-    engine.completions.create({ prompt, max_tokens, temperature: 0, ignore_eos: true, repetition_penalty: 1, ...more });
+    engine.completions.create({ prompt, max_tokens, temperature: 0, ignore_eos: true, repetition_penalty: 1, logit_bias: ANSWER, ...more });
   return {
     info: engine.info,
     async prefill(n, seed) {
@@ -32,7 +32,7 @@ export async function open({ source, threads, variant, context, cache = false })
     /** Token ids and log-probabilities behind a prompt, to be compared bit by bit. */
     async trace(n, seed, tokens) {
       prompt = words(n, seed);
-      const { choices: [choice] } = await complete(tokens, { logprobs: 5, return_token_ids: true });
+      const { choices: [choice] } = await complete(tokens, { logprobs: 5, return_token_ids: true, logit_bias: {} });
       return { ids: choice.token_ids, logprobs: choice.logprobs.token_logprobs, top: choice.logprobs.top_logprobs.map((at) => Object.values(at)) };
     },
     memory: () => engine.memory(),

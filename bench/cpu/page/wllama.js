@@ -1,5 +1,5 @@
 // wllama: llama.cpp's server, compiled for the web.
-import { words } from "./prompts.js";
+import { ANSWER, words } from "./prompts.js";
 
 const quiet = { debug() {}, log() {}, warn() {}, error: console.error };
 
@@ -12,7 +12,7 @@ export async function open({ source, threads, context = 1024 }) {
   let prompt = "";
   // The reuse of a prompt is asked for where we use it too: decoding starts behind a prompt that is in the cache.
   const complete = async (max_tokens, cache_prompt) =>
-    (await wllama.createCompletion({ prompt, max_tokens, temperature: 0, top_k: 1, ignore_eos: true, cache_prompt })).timings;
+    (await wllama.createCompletion({ prompt, max_tokens, temperature: 0, top_k: 1, ignore_eos: true, logit_bias: ANSWER, cache_prompt })).timings;
   return {
     info: { threads: wllama.getNumThreads() },
     async prefill(n, seed) {
