@@ -9,7 +9,12 @@ const BEGIN = "<!-- bench/cpu/table.mjs writes what is below -->";
 const END = "<!-- bench/cpu/table.mjs wrote what is above -->";
 
 const LABELS = {
-  "qwenlet": "**qwenlet**", "qwenlet simd128": "qwenlet, `simd128` only", "qwenlet without VNNI": "qwenlet, relaxed SIMD without AVX-VNNI", "wllama": "wllama 3.8.1", "llama.cpp native": "llama.cpp, native, AVX2", "onnxruntime": "onnxruntime-web 1.30.0, q4", "candle": "candle 0.11.1, `simd128`",
+  "qwenlet": "**qwenlet**",
+  "qwenlet simd128": "qwenlet, `simd128` only",
+  "qwenlet without VNNI": "qwenlet, relaxed SIMD without AVX-VNNI",
+  "candle": "candle, `simd128`",
+  "onnxruntime": "onnxruntime-web, q4",
+  "llama.cpp native": "llama.cpp, native, AVX2",
 };
 const label = (engine) => LABELS[engine] ?? engine;
 const title = (model) => model.replace(/\.gguf$/, "");
@@ -65,9 +70,10 @@ function others(lines) {
   return rows.length ? table(["", "model", ""], rows) : "";
 }
 
-function described({ cpu, family, model, cores, virtual, browser, os, date, commit }) {
+function described({ cpu, family, model, cores, virtual, browser, os, date, commit, versions }) {
+  const peers = Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(", ");
   const kind = family ? ` (family ${family}, model ${model})` : "";
-  return `${cpu}${kind}, ${cores} cores${virtual ? " of a virtual machine" : ""}; Chromium ${browser}, ${os}; ${date.slice(0, 10)}, ${commit ?? "no commit"}.`;
+  return `${cpu}${kind}, ${cores} cores${virtual ? " of a virtual machine" : ""}; Chromium ${browser}, ${os}; ${date.slice(0, 10)}, ${commit ?? "no commit"}. ${peers}. One thread but where it says two.`;
 }
 
 /** All tables of `lines`; with `check`, what the targets make of them too. */

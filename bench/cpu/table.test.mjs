@@ -19,7 +19,7 @@ test("the median of an even number of values lies between two", () => {
 test("the table tells rates with their spread, and how many times a peer's ours is", () => {
   const text = markdown([rate("decode", "qwenlet", 30, 29, 33), rate("decode", "wllama", 4, 5, 6)], { check: false });
   assert.match(text, /\| \*\*qwenlet\*\* \| 30\.0 \(29\.0–33\.0\) \|/);
-  assert.match(text, /\| wllama 3\.8\.1 \| 5\.00 \(4\.00–6\.00\), 6\.0× \|/);
+  assert.match(text, /\| wllama \| 5\.00 \(4\.00–6\.00\), 6\.0× \|/);
 });
 
 test("a later line of the same figure replaces the earlier one", () => {

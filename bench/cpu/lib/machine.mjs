@@ -1,8 +1,9 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { arch, availableParallelism, cpus, platform, release, totalmem } from "node:os";
+import { join } from "node:path";
 
-import { ROOT } from "./paths.mjs";
+import { BENCH, ROOT } from "./paths.mjs";
 
 /** Where and of what a run is: its first line. */
 export function machine(browser) {
@@ -11,8 +12,15 @@ export function machine(browser) {
   return {
     figure: "machine", date: new Date().toISOString(), cpu: cpus()[0]?.model.trim(), cores: availableParallelism(),
     family: field("cpu family"), model: field("model"), virtual: / hypervisor /.test(info), memory: totalmem(),
-    os: `${platform()} ${release()} ${arch()}`, browser, commit: commit(),
+    os: `${platform()} ${release()} ${arch()}`, browser, commit: commit(), versions: versions(),
   };
+}
+
+/** The peers' versions, from where they are pinned. */
+function versions() {
+  const { dependencies } = JSON.parse(readFileSync(join(BENCH, "package.json"), "utf8"));
+  const candle = /^candle-core = .*version = "=([^"]+)"/m.exec(readFileSync(join(BENCH, "candle/Cargo.toml"), "utf8"))?.[1];
+  return { wllama: dependencies["@wllama/wllama"], candle, "onnxruntime-web": dependencies["onnxruntime-web"] };
 }
 
 function commit() {
