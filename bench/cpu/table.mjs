@@ -70,10 +70,10 @@ function others(lines) {
   return rows.length ? table(["", "model", ""], rows) : "";
 }
 
-function described({ cpu, family, model, cores, virtual, browser, os, date, commit, versions }) {
+function described({ cpu, family, model, cores, virtual, browser, os, date, versions }) {
   const peers = Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(", ");
   const kind = family ? ` (family ${family}, model ${model})` : "";
-  return `${cpu}${kind}, ${cores} cores${virtual ? " of a virtual machine" : ""}; Chromium ${browser}, ${os}; ${date.slice(0, 10)}, ${commit ?? "no commit"}. ${peers}. One thread but where it says two.`;
+  return `${cpu}${kind}, ${cores} cores${virtual ? " of a virtual machine" : ""}; Chromium ${browser}, ${os}; ${date.slice(0, 10)}. ${peers}. One thread but where it says two.`;
 }
 
 /** All tables of `lines`; with `check`, what the targets make of them too. */
