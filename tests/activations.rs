@@ -41,11 +41,22 @@ fn backends() -> Vec<(&'static str, NewBackend)> {
 /// Weights are f32: what differs is the order of f32 additions, and the rounding of exponentials and angles.
 const LIMIT: f64 = 2e-5;
 
-fn compare(what: &str, got: &Trace, wanted: &BTreeMap<String, Vec<f64>>) {
+/// The CPU computes attention in 14 bits: keys, values, queries and weights are each within 2^-14 of the largest beside
+/// them, some 10⁻⁴ of their length, and the two layers after it carry that on.
+const ATTENDED: f64 = 1e-3;
+
+fn limit(backend: &str, value: &str) -> f64 {
+    let before_attention = ["attn_norm", "q_", "k_", "v"].map(|name| format!("blk.0.{name}"));
+    let exact = value == "embd" || before_attention.iter().any(|name| value.starts_with(name.as_str()));
+    if backend == "cpu" && !exact { ATTENDED } else { LIMIT }
+}
+
+fn compare(file: &str, backend: &str, got: &Trace, wanted: &BTreeMap<String, Vec<f64>>) {
     for (name, wanted) in wanted {
-        let got = got.get(name).unwrap_or_else(|| panic!("{what}: {name} is not among {:?}", got.keys()));
+        let what = format!("{file} on {backend}: {name}");
+        let got = got.get(name).unwrap_or_else(|| panic!("{what} is not among {:?}", got.keys()));
         let deviation = relative_l2(got.iter().map(|&v| v as f64), wanted.iter().copied());
-        assert!(deviation <= LIMIT, "{what}: {name}: {deviation:.1e}");
+        assert!(deviation <= limit(backend, name), "{what}: {deviation:.1e}");
     }
 }
 
@@ -62,7 +73,7 @@ fn every_activation_is_the_plain_references() {
             // embd, 15 values of each of 2 layers, final_norm, logits.
             assert_eq!(wanted.len(), 1 + 2 * 15 + 2);
             for (name, backend) in backends() {
-                compare(&format!("{} on {name}", spec.name()), &trace(&bytes, &tokens, backend), &wanted);
+                compare(&spec.name(), name, &trace(&bytes, &tokens, backend), &wanted);
             }
         }
     }
@@ -79,7 +90,7 @@ fn every_activation_is_the_golden_one() {
             .map(|(name, v)| (name.clone(), v.iter().map(|&v| v as f64).collect()))
             .collect();
         for (name, backend) in backends() {
-            compare(&format!("{} on {name}", golden.file), &trace(&bytes, &golden.tokens, backend), &wanted);
+            compare(&golden.file, name, &trace(&bytes, &golden.tokens, backend), &wanted);
         }
     }
 }

@@ -13,15 +13,20 @@ use support::model::{Mix, Spec, every_model};
 use support::reference::Reference;
 use support::{candle, relative_l2};
 
-/// Relative L2 distance to the exact logits. WebGPU keeps activations in f32, and so does the CPU for weights that are
-/// not quantized: what is left is the rounding of f32 and of a GPU's exponential. For quantized weights the CPU rounds
-/// activations to 8 bits; engines that do so are 2e-2 to 4e-2 away on models of this size (`deviation` in the golden
-/// data).
+/// Relative L2 distance to the exact logits. WebGPU keeps activations in f32: what is left is the rounding of f32 and of
+/// a GPU's exponential. The CPU computes attention in 14 bits, and for quantized weights rounds activations to 8 bits;
+/// engines that do so are 2e-2 to 4e-2 away on models of this size (`deviation` in the golden data).
 fn limit(engine: &Engine, mix: Mix) -> f64 {
-    if is_quantized(mix) && engine.info().backend == "cpu" { ROUNDED } else { EXACT }
+    match (engine.info().backend.as_str(), is_quantized(mix)) {
+        ("cpu", true) => ROUNDED,
+        ("cpu", false) => ATTENDED,
+        _ => EXACT,
+    }
 }
 
 const EXACT: f64 = 1e-4;
+/// As in `activations.rs`.
+const ATTENDED: f64 = 1e-3;
 const ROUNDED: f64 = 4e-2;
 
 fn is_quantized(mix: Mix) -> bool {

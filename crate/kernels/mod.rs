@@ -18,11 +18,28 @@ pub mod store_kv;
 pub(crate) use lines::SharedLines;
 pub use lines::{Lines, LinesMut};
 
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 
 /// `internal`, saying which operation was given shapes that do not fit together.
 pub(crate) fn check(holds: bool, op: &str, what: impl FnOnce() -> String) -> Result<()> {
     if holds { Ok(()) } else { Err(Error::internal(format!("{op}: {}", what()))) }
+}
+
+/// `n` zeros, or `out-of-memory`.
+pub(crate) fn zeros<T: Clone + Default>(n: usize, what: impl FnOnce() -> String) -> Result<Vec<T>> {
+    let mut v = Vec::new();
+    v.try_reserve_exact(n).map_err(|_| {
+        Error::new(
+            Code::OutOfMemory,
+            format!(
+                "no memory for {} ({} bytes); choose a smaller model or context",
+                what(),
+                (size_of::<T>() * n) as u64
+            ),
+        )
+    })?;
+    v.resize(n, T::default());
+    Ok(v)
 }
 
 #[cfg(test)]

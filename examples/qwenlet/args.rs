@@ -20,7 +20,8 @@ pub(crate) struct Args {
     pub(crate) positions: Option<Vec<usize>>,
     pub(crate) backend: BackendChoice,
     pub(crate) precision: Precision,
-    pub(crate) context: Option<u32>,
+    /// Several for `bench` alone.
+    pub(crate) contexts: Vec<u32>,
     pub(crate) threads: Option<usize>,
     pub(crate) prefill: Vec<usize>,
     pub(crate) decode: Option<usize>,
@@ -31,6 +32,14 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn file(&self) -> Result<&str> {
         self.file.as_deref().ok_or_else(|| Error::invalid_argument("a GGUF file is needed"))
+    }
+
+    pub(crate) fn context(&self) -> Result<Option<u32>> {
+        match self.contexts.as_slice() {
+            [] => Ok(None),
+            [n] => Ok(Some(*n)),
+            _ => Err(Error::invalid_argument("--context takes one number here")),
+        }
     }
 
     pub(crate) fn ids(&self) -> Result<&[u32]> {
@@ -75,7 +84,7 @@ fn read(mut parser: lexopt::Parser) -> Result<Args, lexopt::Error> {
                     _ => Err("exact and auto are possible"),
                 })?;
             }
-            Long("context") => a.context = Some(parser.value()?.parse()?),
+            Long("context") => a.contexts = list(parser.value()?)?,
             Long("prefill") => a.prefill = list(parser.value()?)?,
             Long("decode") => a.decode = Some(parser.value()?.parse()?),
             Long("threads") => a.threads = Some(parser.value()?.parse()?),

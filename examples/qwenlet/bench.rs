@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
+use qwenlet::backend::RunStats;
 use qwenlet::engine::{Engine, GenerateOptions, Outcome, Prompt};
 use qwenlet::{Error, Result};
 use serde_json::{Value, json};
@@ -10,15 +11,23 @@ use serde_json::{Value, json};
 use crate::args::Args;
 use crate::model;
 
+/// Where several contexts are compared: each in turn, so many times.
+const ROUNDS: usize = 5;
+
 pub(crate) fn run(args: &Args) -> Result<Value> {
     let prefill = if args.prefill.is_empty() { vec![128, 512] } else { args.prefill.clone() };
     let decode = args.decode.unwrap_or(64);
-    // Decoding starts behind this many tokens.
-    let context = args.context.unwrap_or(16) as usize;
-    if prefill.contains(&0) || decode == 0 || context == 0 {
+    // Decoding starts behind so many tokens.
+    let contexts: Vec<usize> = match args.contexts.as_slice() {
+        [] => vec![16],
+        contexts => contexts.iter().map(|&n| n as usize).collect(),
+    };
+    if prefill.contains(&0) || decode == 0 || contexts.contains(&0) {
         return Err(Error::invalid_argument("--prefill, --decode and --context take positive numbers"));
     }
-    let longest = prefill.iter().copied().max().unwrap_or(1).max(context + decode) + 2;
+    // Sequences behind different contexts are kept beside each other.
+    let decoded = contexts.iter().map(|context| context + decode).sum();
+    let longest = prefill.iter().copied().max().unwrap_or(1).max(decoded) + 2;
     let start = Instant::now();
     let mut engine = model::load_with_context(args, Some(longest as u32))?;
     let load_s = start.elapsed().as_secs_f64();
@@ -36,14 +45,31 @@ pub(crate) fn run(args: &Args) -> Result<Value> {
             "tok_per_cpu_s": cpu.map(|s| tokens as f64 / s),
         }));
     }
-    answer(&mut engine, prefill.len() + 1, context, 1)?;
-    let cpu = cpu_seconds();
-    // The prompt but its last token is in the state already: nearly all of this is decoding.
-    let outcome = answer(&mut engine, prefill.len() + 1, context, decode + 1)?;
-    let cpu = cpu_seconds().zip(cpu).map(|(b, a)| b - a);
-    let n = f64::from(outcome.stats.decode_tokens);
-    let run = outcome.stats.run;
-    let per_token = |total: u64| total as f64 / n;
+    let mut decodes: Vec<Decode> = Vec::new();
+    for round in 0..if contexts.len() > 1 { ROUNDS } else { 1 } {
+        for (i, &context) in contexts.iter().enumerate() {
+            let salt = prefill.len() + 1 + i;
+            if round == 0 {
+                answer(&mut engine, salt, context, 1)?;
+            }
+            let cpu = cpu_seconds();
+            // The prompt but its last token is in the state already: nearly all of this is decoding.
+            let outcome = answer(&mut engine, salt, context, decode + 1)?;
+            let cpu_s = cpu_seconds().zip(cpu).map(|(b, a)| b - a);
+            let stats = outcome.stats;
+            decodes.push(Decode {
+                context,
+                n: stats.decode_tokens.into(),
+                s: stats.decode_seconds,
+                cpu_s,
+                run: stats.run,
+            });
+        }
+    }
+    let first = &decodes[0];
+    let run = first.run;
+    let per_token = |total: u64| total as f64 / first.n;
+    let medians: Vec<Value> = contexts.iter().map(|&context| median(&decodes, context)).collect();
     Ok(json!({
         "backend": engine.info().backend,
         "adapter": engine.info().adapter,
@@ -52,12 +78,9 @@ pub(crate) fn run(args: &Args) -> Result<Value> {
         "peak_rss_bytes": peak_rss_bytes(),
         "memory_bytes": engine.info().memory_bytes,
         "prefill": prefills,
-        "decode": {
-            "tokens": outcome.stats.decode_tokens,
-            "context": context,
-            "tok_per_s": n / outcome.stats.decode_seconds,
-            "tok_per_cpu_s": cpu.map(|s| n / s),
-        },
+        "decode": medians[0],
+        // Where there are several, in the order given.
+        "contexts": medians,
         "per_token": {
             "bytes_read": per_token(run.weight_bytes_read),
             "dispatches": per_token(run.dispatches),
@@ -68,6 +91,28 @@ pub(crate) fn run(args: &Args) -> Result<Value> {
             "bytes_read_back": per_token(run.bytes_read_back),
         },
     }))
+}
+
+/// Decoding behind one context, once.
+struct Decode {
+    context: usize,
+    n: f64,
+    s: f64,
+    cpu_s: Option<f64>,
+    run: RunStats,
+}
+
+/// The round in the middle of those behind a context.
+fn median(decodes: &[Decode], context: usize) -> Value {
+    let mut of_context: Vec<&Decode> = decodes.iter().filter(|d| d.context == context).collect();
+    of_context.sort_by(|a, b| (a.s / a.n).total_cmp(&(b.s / b.n)));
+    let d = of_context[of_context.len() / 2];
+    json!({
+        "tokens": d.n,
+        "context": context,
+        "tok_per_s": d.n / d.s,
+        "tok_per_cpu_s": d.cpu_s.map(|s| d.n / s),
+    })
 }
 
 /// Answers a prompt of `n` tokens that shares no beginning with those of other `salt`s.

@@ -25,7 +25,7 @@ usage: qwenlet VERB …
   generate FILE (--prompt S | --ids 1,2 | --request R.json) [--max-tokens N] [--temperature T] [--top-k N] [--top-p P]
            [--min-p P] [--repetition-penalty R] [--presence-penalty P] [--frequency-penalty P] [--seed N] [--stop S]
            [--ignore-eos] [--context N] [--backend B] [--precision P]
-  bench FILE [--prefill 128,512] [--decode 64] [--context N] [--threads N] [--backend B] [--precision P]";
+  bench FILE [--prefill 128,512] [--decode 64] [--context 128,4096] [--threads N] [--backend B] [--precision P]";
 
 fn main() {
     let result = args::parse().and_then(run);

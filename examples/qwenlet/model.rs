@@ -45,7 +45,7 @@ pub(crate) fn header(path: &str) -> Result<Header> {
 
 /// Loads the model for `--backend`, with room for `needed` tokens where the command line does not say.
 pub(crate) fn load(args: &Args, needed: u32) -> Result<Engine> {
-    load_with_context(args, args.context.or((needed > 4096).then_some(needed)))
+    load_with_context(args, args.context()?.or((needed > 4096).then_some(needed)))
 }
 
 pub(crate) fn load_with_context(args: &Args, context_length: Option<u32>) -> Result<Engine> {

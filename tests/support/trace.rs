@@ -48,6 +48,14 @@ fn run(backend: &mut dyn Backend, plan: &Arc<Plan>, files: &ModelFiles, bytes: &
         keep_buffers: true,
     };
     block_on(backend.prepare(plan.clone(), limits)).expect("prepares");
+    upload(backend, plan, files, bytes);
+    let row = |(i, &token): (usize, &u32)| Row { token, sequence: 0, position: i as u32, output: true };
+    let rows: Vec<Row> = tokens.iter().enumerate().map(row).collect();
+    backend.run(&Batch { rows: &rows, tables: &[&[PageId(0)]] }).expect("runs");
+}
+
+/// Gives a prepared backend every weight of `plan`.
+pub fn upload(backend: &mut dyn Backend, plan: &Plan, files: &ModelFiles, bytes: &[u8]) {
     for (i, weight) in plan.weights.iter().enumerate() {
         let t = files.tensor(&weight.name).expect("the plan comes from these files").info;
         backend
@@ -55,9 +63,6 @@ fn run(backend: &mut dyn Backend, plan: &Arc<Plan>, files: &ModelFiles, bytes: &
             .expect("uploads");
     }
     block_on(backend.finish_upload()).expect("uploads");
-    let row = |(i, &token): (usize, &u32)| Row { token, sequence: 0, position: i as u32, output: true };
-    let rows: Vec<Row> = tokens.iter().enumerate().map(row).collect();
-    backend.run(&Batch { rows: &rows, tables: &[&[PageId(0)]] }).expect("runs");
 }
 
 /// A value that operation `written` leaves in a buffer until operation `overwritten`.

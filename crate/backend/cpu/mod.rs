@@ -13,8 +13,11 @@ use std::sync::Arc;
 use futures_util::future::LocalBoxFuture;
 
 use super::{Backend, BackendInfo, BackendKind, RunLimits, RunStats};
-use crate::error::{Code, Error, Result, ResultExt};
+use crate::error::{Error, Result, ResultExt};
+use crate::kernels::attention::tasks::Tasks;
 use crate::kernels::matmul::{Activations, Matrix};
+use crate::kernels::store_kv::cpu::padded;
+use crate::kernels::zeros;
 use crate::plan::state::{PageCopy, PageId};
 use crate::plan::{Batch, BufferId, Layout, Op, Plan, RowSet, Slice, WeightId, WeightKind};
 use crate::quant;
@@ -41,6 +44,7 @@ struct Prepared {
     /// By slot of the layout.
     scratch: Vec<Vec<f32>>,
     state: State,
+    attention: Tasks,
     /// What the last matrix product made of its input, for the next one that reads the same.
     activations: Activations,
     /// What `activations` were made of.
@@ -64,19 +68,6 @@ struct Weight {
 enum WeightData {
     Matrix(Matrix),
     Vector(Vec<f32>),
-}
-
-/// `n` zeros, or `out-of-memory`.
-fn zeros(n: usize, what: impl FnOnce() -> String) -> Result<Vec<f32>> {
-    let mut v = Vec::new();
-    v.try_reserve_exact(n).map_err(|_| {
-        Error::new(
-            Code::OutOfMemory,
-            format!("no memory for {} ({} bytes); choose a smaller model or context", what(), 4 * n as u64),
-        )
-    })?;
-    v.resize(n, 0.0);
-    Ok(v)
 }
 
 impl Default for CpuBackend {
@@ -138,9 +129,19 @@ impl Prepared {
             .map(|(weight, w)| weight.context(|| format!("tensor {}", w.name)))
             .collect::<Result<Vec<_>>>()?;
         let widest = plan.ops.iter().map(|op| if let Op::MatMul { x, .. } = op { x.width } else { 0 }).max();
+        let queries = plan.ops.iter().filter_map(|op| match op {
+            Op::Attention { q, n_heads, .. } => {
+                let head_dim = padded((q.width / *n_heads) as usize);
+                Some((head_dim * *n_heads as usize, *n_heads as usize))
+            }
+            _ => None,
+        });
+        let (width, n_heads) =
+            queries.fold((0, 0), |(width, heads), (w, h)| (usize::max(width, w), usize::max(heads, h)));
         let n_freqs = plan.rope.freqs.len();
         Ok(Self {
             state: State::new(&plan.layers, limits.n_pages)?,
+            attention: Tasks::new(limits.max_rows, limits.n_pages, limits.max_sequences, width, n_heads)?,
             activations: Activations::new(limits.max_rows, widest.unwrap_or(0) as usize)?,
             input: None,
             cos: zeros(limits.max_rows * n_freqs, || "rotation tables".to_owned())?,
@@ -216,7 +217,8 @@ impl Prepared {
         });
         let scratch = self.scratch.iter().chain([&self.cos, &self.sin]);
         let scratch = scratch.map(|s| size_of_val(s.as_slice()));
-        (weights.chain(scratch).sum::<usize>() + self.activations.bytes() + self.state.bytes()) as u64
+        let kept = self.activations.bytes() + self.attention.bytes() + self.state.bytes();
+        (weights.chain(scratch).sum::<usize>() + kept) as u64
     }
 }
 

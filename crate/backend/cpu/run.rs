@@ -2,7 +2,8 @@
 
 use super::{Prepared, WeightData};
 use crate::error::{Error, Result, ResultExt};
-use crate::kernels::attention::{self, cpu::HeadGroup};
+use crate::kernels::attention::cpu::Attention;
+use crate::kernels::attention::{self, tasks::Tasks};
 use crate::kernels::matmul::Matrix;
 use crate::kernels::{Lines, LinesMut, check, rms_norm, rope, select_rows, silu_mul};
 use crate::plan::state::PAGE_TOKENS;
@@ -24,6 +25,7 @@ impl Prepared {
             let (cos, sin) = (&mut self.cos[r * n..][..n], &mut self.sin[r * n..][..n]);
             rope::cos_sin(&self.plan.rope, row.position, cos, sin);
         }
+        self.attention.cut(batch.rows);
         let plan = self.plan.clone();
         let mut read = 0;
         for (i, op) in plan.ops.iter().enumerate() {
@@ -116,14 +118,17 @@ impl Prepared {
                 rope::forward(&self.plan.rope, cos, sin, head_dim as usize, self.out(memory, x)?)?;
             }
             Op::Attention { layer, q, out, n_heads, scale } => {
-                self.attention(
+                let mut tasks = std::mem::take(&mut self.attention);
+                let result = self.attend(
                     layer,
-                    self.lines_of(q)?,
+                    q,
                     self.out(memory, out)?,
-                    n_heads as usize,
-                    scale,
+                    (n_heads as usize, scale),
                     batch,
-                )?;
+                    &mut tasks,
+                );
+                self.attention = tasks;
+                result?;
             }
             Op::SiluMul { gate, up, out } => {
                 silu_mul::forward(self.lines_of(gate)?, self.lines_of(up)?, self.out(memory, out)?)?;
@@ -153,29 +158,23 @@ impl Prepared {
         result
     }
 
-    fn attention(
+    fn attend(
         &self,
         layer: u32,
-        q: Lines<'_>,
-        mut out: LinesMut<'_>,
-        n_heads: usize,
-        scale: f32,
+        q: Slice,
+        out: LinesMut<'_>,
+        (n_heads, scale): (usize, f32),
         batch: &Batch<'_>,
+        tasks: &mut Tasks,
     ) -> Result<()> {
         let (n_kv_heads, head_dim) = self.state.shape(layer)?;
+        let q = self.lines_of(q)?;
         attention::check_shape(batch.rows.len(), q, &out, n_heads, (n_kv_heads, head_dim))?;
-        let group = n_heads / n_kv_heads * head_dim;
         let pages = self.state.layer_pages(layer)?;
-        for (r, row) in batch.rows.iter().enumerate() {
-            let table = batch.tables[row.sequence as usize];
-            let heads = q.line(r).chunks_exact(group).zip(out.line(r).chunks_exact_mut(group));
-            for (head, (q, out)) in heads.enumerate() {
-                let page = |i: usize| pages.head(table[i], head);
-                let n = row.position as usize + 1;
-                attention::cpu::head_group(HeadGroup { q, head_dim, scale, n, page, out });
-            }
-        }
-        Ok(())
+        let page = |sequence: u32, i: usize, head| pages.head(batch.tables[sequence as usize][i], head);
+        let group = n_heads / n_kv_heads;
+        let attention = Attention { rows: batch.rows, q, n_kv_heads, group, head_dim, scale, page };
+        attention::cpu::forward(&attention, tasks, out, &self.pool)
     }
 
     fn matrix(&self, id: WeightId) -> Result<&Matrix> {

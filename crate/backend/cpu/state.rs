@@ -1,34 +1,49 @@
-//! What layers keep of sequences: pages of keys and values, f32 for now. Only this file knows the layout and the type.
+//! What layers keep of sequences: pages of keys and values. Only this file knows what lies where in a page;
+//! [`crate::kernels::store_kv::cpu`] knows how a head's part of it is held.
 //!
-//! A page is one allocation for all layers, made when a run first touches it and kept for the next sequence. In it a
-//! layer has its keys, then its values, `[kv head, slot, head_dim]` each, so that a head reads contiguous memory.
+//! A page is memory for all layers, made when a run first touches it and kept for the next sequence. A layer's heads
+//! follow each other in it, so that a head reads contiguous memory.
+
+use std::ops::Range;
 
 use crate::error::{Error, Result};
+use crate::kernels::store_kv::cpu::{self as store_kv, HEAD_SCALES, HeadPage};
+use crate::kernels::zeros;
 use crate::plan::LayerState;
-use crate::plan::state::{PAGE_TOKENS, PageCopy, PageId};
+use crate::plan::state::{PageCopy, PageId};
 
 /// The pages of all layers.
 #[derive(Debug, Default)]
 pub(super) struct State {
     layers: Vec<Layer>,
-    /// f32 values a page.
-    page_len: usize,
-    /// Empty until touched.
-    pages: Vec<Vec<f32>>,
+    /// Integers and scales of a page.
+    len: usize,
+    n_scales: usize,
+    pages: Vec<Page>,
 }
 
-/// Where a layer's keys lie in a page; its values follow.
+/// Empty until touched.
+#[derive(Debug, Default)]
+struct Page {
+    data: Vec<i16>,
+    scales: Vec<f32>,
+}
+
+/// Where a layer's heads start in a page.
 #[derive(Debug, Clone, Copy)]
 struct Layer {
-    offset: usize,
+    data: usize,
+    scales: usize,
     n_kv_heads: usize,
     head_dim: usize,
 }
 
 impl Layer {
-    /// Values of the keys (or of the values) of a page.
-    fn len(self) -> usize {
-        self.n_kv_heads * PAGE_TOKENS * self.head_dim
+    /// Where a head's integers and scales are.
+    fn head(self, head: usize) -> (Range<usize>, Range<usize>) {
+        let len = store_kv::head_len(self.head_dim);
+        let (data, scales) = (self.data + head * len, self.scales + head * HEAD_SCALES);
+        (data..data + len, scales..scales + HEAD_SCALES)
     }
 }
 
@@ -41,20 +56,20 @@ pub(super) struct LayerPages<'a> {
 
 impl State {
     pub(super) fn new(layers: &[LayerState], n_pages: usize) -> Result<Self> {
-        let mut page_len = 0;
+        let (mut len, mut n_scales) = (0, 0);
         let layers = layers
             .iter()
             .map(|LayerState::Attention { n_kv_heads, head_dim }| {
-                let layer = Layer {
-                    offset: page_len,
-                    n_kv_heads: *n_kv_heads as usize,
-                    head_dim: *head_dim as usize,
-                };
-                page_len += 2 * layer.len();
+                let (n_kv_heads, head_dim) = (*n_kv_heads as usize, *head_dim as usize);
+                let layer = Layer { data: len, scales: n_scales, n_kv_heads, head_dim };
+                len += n_kv_heads * store_kv::head_len(head_dim);
+                n_scales += n_kv_heads * HEAD_SCALES;
                 layer
             })
             .collect();
-        Ok(Self { layers, page_len, pages: vec![Vec::new(); n_pages] })
+        let mut pages = Vec::new();
+        pages.resize_with(n_pages, Page::default);
+        Ok(Self { layers, len, n_scales, pages })
     }
 
     pub(super) fn n_pages(&self) -> usize {
@@ -62,7 +77,7 @@ impl State {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.pages.iter().map(|p| 4 * p.len()).sum()
+        self.pages.iter().map(|p| size_of_val(p.data.as_slice()) + size_of_val(p.scales.as_slice())).sum()
     }
 
     fn index(&self, page: PageId) -> Result<usize> {
@@ -77,8 +92,9 @@ impl State {
     /// Makes sure that a page has memory.
     pub(super) fn touch(&mut self, page: PageId) -> Result<()> {
         let i = self.index(page)?;
-        if self.pages[i].is_empty() {
-            self.pages[i] = super::zeros(self.page_len, || "a page of state".to_owned())?;
+        if self.pages[i].data.is_empty() {
+            let what = || "a page of state".to_owned();
+            self.pages[i] = Page { data: zeros(self.len, what)?, scales: zeros(self.n_scales, what)? };
         }
         Ok(())
     }
@@ -104,11 +120,10 @@ impl State {
     ) -> Result<()> {
         let layer = self.layer(layer)?;
         let page = &mut self.pages[page.0 as usize];
-        for (line, start) in [(k, layer.offset), (v, layer.offset + layer.len())] {
-            for (head, line) in line.chunks_exact(layer.head_dim).enumerate() {
-                let at = start + (head * PAGE_TOKENS + slot) * layer.head_dim;
-                page[at..at + layer.head_dim].copy_from_slice(line);
-            }
+        let heads = k.chunks_exact(layer.head_dim).zip(v.chunks_exact(layer.head_dim));
+        for (head, (k, v)) in heads.enumerate() {
+            let (data, scales) = layer.head(head);
+            store_kv::store(&mut page.data[data], &mut page.scales[scales], slot, k, v);
         }
         Ok(())
     }
@@ -119,39 +134,45 @@ impl State {
 
     pub(super) fn copy(&mut self, copy: PageCopy) -> Result<()> {
         let (from, to) = (self.index(copy.from)?, self.index(copy.to)?);
-        if from == to || self.pages[from].is_empty() {
+        if from == to || self.pages[from].data.is_empty() {
             return Ok(());
         }
         self.touch(copy.to)?;
         let mut target = std::mem::take(&mut self.pages[to]);
-        target.copy_from_slice(&self.pages[from]);
+        target.data.copy_from_slice(&self.pages[from].data);
+        target.scales.copy_from_slice(&self.pages[from].scales);
         self.pages[to] = target;
         Ok(())
     }
 
-    /// A page's values, little-endian.
+    /// A page as bytes: the scales, then the integers.
     pub(super) fn read(&mut self, page: PageId) -> Result<Vec<u8>> {
         self.touch(page)?;
-        Ok(bytemuck::cast_slice(&self.pages[page.0 as usize]).to_vec())
+        let page = &self.pages[page.0 as usize];
+        Ok([bytemuck::cast_slice::<f32, u8>(&page.scales), bytemuck::cast_slice(&page.data)].concat())
     }
 
     pub(super) fn write(&mut self, page: PageId, bytes: &[u8]) -> Result<()> {
         self.touch(page)?;
-        let target: &mut [u8] = bytemuck::cast_slice_mut(&mut self.pages[page.0 as usize]);
-        if target.len() != bytes.len() {
-            return Err(Error::internal(format!("a page of {} bytes, not {}", bytes.len(), target.len())));
+        let page = &mut self.pages[page.0 as usize];
+        let scales: &mut [u8] = bytemuck::cast_slice_mut(&mut page.scales);
+        let data: &mut [u8] = bytemuck::cast_slice_mut(&mut page.data);
+        let (expected, given) = (scales.len() + data.len(), bytes.len());
+        if expected != given {
+            return Err(Error::internal(format!("a page of {given} bytes, not {expected}")));
         }
-        target.copy_from_slice(bytes);
+        let (of_scales, of_data) = bytes.split_at(scales.len());
+        scales.copy_from_slice(of_scales);
+        data.copy_from_slice(of_data);
         Ok(())
     }
 }
 
 impl LayerPages<'_> {
-    /// Keys and values of a head in a page that was touched, `[slot, head_dim]` each.
-    pub(super) fn head(&self, page: PageId, head: usize) -> (&[f32], &[f32]) {
-        let len = PAGE_TOKENS * self.layer.head_dim;
-        let at = self.layer.offset + head * len;
+    /// Keys and values of a head in a page that was touched.
+    pub(super) fn head(&self, page: PageId, head: usize) -> HeadPage<'_> {
+        let (data, scales) = self.layer.head(head);
         let page = &self.state.pages[page.0 as usize];
-        (&page[at..at + len], &page[at + self.layer.len()..][..len])
+        HeadPage::new(&page.data[data], &page.scales[scales])
     }
 }

@@ -11,6 +11,10 @@ use crate::testing::{Rng, TestModel, relative_l2};
 const LIMITS: RunLimits =
     RunLimits { max_rows: 80, max_outputs: 4, max_sequences: 3, n_pages: 8, keep_buffers: false };
 
+/// What comes of attention in 14 bits after two layers: keys, values, queries and weights are each within 2^-14 of the
+/// largest beside them, some 10⁻⁴ of their length, and every norm after a product of random signs adds as much again.
+const ATTENDED: f64 = 1e-3;
+
 fn backend(model: &TestModel, limits: RunLimits) -> CpuBackend {
     let mut backend = CpuBackend::default();
     let plan = Arc::new(model.plan.clone());
@@ -69,9 +73,10 @@ fn logits_match_the_references() {
             oracle.run(&batch).unwrap();
             let want = &oracle.buffers[model.plan.logits.0 as usize];
             let error = relative_l2(&logits(&mut cpu), want);
-            // Eight bits a value: a step is 1/127 of a block's largest.
+            // Eight bits an activation: a step is 1/127 of a block's largest; float weights take them as they are, and
+            // only attention is rounded.
             let float = matches!(f.ty, GgmlType::F32 | GgmlType::F16 | GgmlType::Bf16);
-            let limit = if float { 1e-5 } else { 4e-2 };
+            let limit = if float { ATTENDED } else { 4e-2 };
             assert!(error <= limit, "{} step {i}: {error}", f.name);
         }
     }
@@ -115,10 +120,13 @@ fn kept_buffers_hold_what_the_references_say() {
     let batch = Batch { rows: &rows, tables: &TABLES };
     cpu.run(&batch).unwrap();
     oracle.run(&batch).unwrap();
+    let attended = model.plan.buffers.iter().position(|b| b.name == "attended").unwrap();
     for (i, want) in oracle.buffers.iter().enumerate() {
         let got = pollster::block_on(cpu.read_buffer(BufferId(i as u32))).unwrap();
         let error = relative_l2(&got, want);
-        assert!(error <= 1e-5, "{}: {error}", model.plan.buffers[i].name);
+        // The residual, first of the buffers, is what the last layer left.
+        let limit = if i == 0 || i >= attended { ATTENDED } else { 1e-5 };
+        assert!(error <= limit, "{}: {error}", model.plan.buffers[i].name);
     }
 }
 
@@ -164,7 +172,8 @@ fn memory_is_the_weights_once_and_pages_as_they_are_touched() {
     let before = cpu.memory_bytes();
     // The vocabulary's 102 rows are filled up to 104; the scratch of one row is a few lines.
     assert!(before as usize >= weights && (before as usize) < weights + 40_000, "{before} for {weights}");
-    let page = (2 * 2 * 2 * PAGE_TOKENS * 64 * 4) as u64;
+    // Two layers of two heads: keys and values in 16 bits, with a scale each.
+    let page = (2 * 2 * 2 * PAGE_TOKENS * (64 * 2 + 4)) as u64;
     let rows = rows(&mut Rng::new(32), 1, 0, 1);
     for _ in 0..3 {
         cpu.run(&Batch { rows: &rows, tables: &TABLES }).unwrap();

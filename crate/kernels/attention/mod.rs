@@ -3,6 +3,7 @@
 //! `g = h / (n_heads / n_kv_heads)`.
 
 pub(crate) mod cpu;
+pub(crate) mod tasks;
 
 use super::store_kv::Pool;
 use super::{Lines, LinesMut, check};

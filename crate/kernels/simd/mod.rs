@@ -69,6 +69,21 @@ pub(crate) trait Simd: Copy {
     /// Arithmetic.
     fn sar_i(self, v: Self::I, n: u32) -> Self::I;
     fn to_f(self, v: Self::I) -> Self::F;
+    /// Adds to each integer the two products of the i16 in `a` and `b`; sums wrap.
+    #[inline(always)]
+    fn dot_pairs(self, sum: Self::I, a: Self::I, b: Self::I) -> Self::I {
+        let lanes = [sum, a, b].map(|v| {
+            let mut lanes = [0; 4];
+            self.store_i(v, &mut lanes);
+            lanes
+        });
+        let pair = |v: i32| [v << 16 >> 16, v >> 16];
+        let dots: [i32; 4] = std::array::from_fn(|i| {
+            let ([a0, a1], [b0, b1]) = (pair(lanes[1][i]), pair(lanes[2][i]));
+            lanes[0][i].wrapping_add((a0 * b0).wrapping_add(a1 * b1))
+        });
+        self.load_i(bytemuck::cast_ref(&dots))
+    }
     /// The f32 of these bits.
     fn bits(self, v: Self::I) -> Self::F;
 

@@ -102,6 +102,9 @@ fn integer_operations_agree_with_the_scalar_form() {
                 keep(s.shr_i(v, 9));
                 keep(s.sar_i(v, 9));
                 keep(s.load_u16(bytes.first_chunk().unwrap()));
+                let pairs: [u8; 16] = std::array::from_fn(|_| rng.next() as u8);
+                keep(s.dot_pairs(v, s.load_i(&bytes), s.load_i(&pairs)));
+                keep(s.dot_pairs(s.splat_i(i32::MAX), v, v));
                 keep(s.round(s.mul(s.to_f(v), s.splat(1e-7))));
             }
             out

@@ -134,6 +134,11 @@ macro_rules! simd128_operations {
         }
 
         #[inline(always)]
+        fn dot_pairs(self, sum: v128, a: v128, b: v128) -> v128 {
+            i32x4_add(sum, i32x4_dot_i16x8(a, b))
+        }
+
+        #[inline(always)]
         fn bits(self, v: v128) -> v128 {
             v
         }

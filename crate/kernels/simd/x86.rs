@@ -153,6 +153,11 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn dot_pairs(self, sum: __m128i, a: __m128i, b: __m128i) -> __m128i {
+        avx2!(_mm_add_epi32(sum, _mm_madd_epi16(a, b)))
+    }
+
+    #[inline(always)]
     fn bits(self, v: __m128i) -> __m128 {
         avx2!(_mm_castsi128_ps(v))
     }

@@ -1,5 +1,7 @@
 //! Writes each row's key and value to its place in a layer's pages.
 
+pub(crate) mod cpu;
+
 use super::{Lines, check};
 use crate::error::{Error, Result};
 use crate::plan::Row;
