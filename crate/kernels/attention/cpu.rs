@@ -206,6 +206,9 @@ impl<'p, P: Fn(u32, usize, usize) -> HeadPage<'p>> Item<'_, '_, P> {
             seen.min(PAGE_TOKENS)
         });
         let most = seen.iter().copied().max().unwrap_or(0);
+        if most == 0 {
+            return;
+        }
         let dim = padded(self.of.head_dim);
         let n_heads = self.of.n_kv_heads * self.of.group;
         let at: [usize; R] = from_fn(|r| {
