@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use qwenlet::backend::RunStats;
 use qwenlet::engine::{Engine, GenerateOptions, Outcome, Prompt};
+use qwenlet::plan::state::PAGE_TOKENS;
 use qwenlet::{Error, Result};
 use serde_json::{Value, json};
 
@@ -25,8 +26,8 @@ pub(crate) fn run(args: &Args) -> Result<Value> {
     if prefill.contains(&0) || decode == 0 || contexts.contains(&0) {
         return Err(Error::invalid_argument("--prefill, --decode and --context take positive numbers"));
     }
-    // Sequences behind different contexts are kept beside each other.
-    let decoded = contexts.iter().map(|context| context + decode).sum();
+    // Sequences behind different contexts are kept beside each other, in whole pages.
+    let decoded = contexts.iter().map(|context| context + decode + PAGE_TOKENS).sum();
     let longest = prefill.iter().copied().max().unwrap_or(1).max(decoded) + 2;
     let start = Instant::now();
     let mut engine = model::load_with_context(args, Some(longest as u32))?;
@@ -105,7 +106,9 @@ struct Decode {
 /// The round in the middle of those behind a context.
 fn median(decodes: &[Decode], context: usize) -> Value {
     let mut of_context: Vec<&Decode> = decodes.iter().filter(|d| d.context == context).collect();
-    of_context.sort_by(|a, b| (a.s / a.n).total_cmp(&(b.s / b.n)));
+    // A busy machine lengthens seconds more than it does seconds of the CPU.
+    let cost = |d: &Decode| d.cpu_s.unwrap_or(d.s) / d.n;
+    of_context.sort_by(|a, b| cost(a).total_cmp(&cost(b)));
     let d = of_context[of_context.len() / 2];
     json!({
         "tokens": d.n,

@@ -131,7 +131,7 @@ impl Prepared {
         let widest = plan.ops.iter().map(|op| if let Op::MatMul { x, .. } = op { x.width } else { 0 }).max();
         let queries = plan.ops.iter().filter_map(|op| match op {
             Op::Attention { q, n_heads, .. } => {
-                let head_dim = padded((q.width / *n_heads) as usize);
+                let head_dim = padded(q.width.checked_div(*n_heads).unwrap_or(0) as usize);
                 Some((head_dim * *n_heads as usize, *n_heads as usize))
             }
             _ => None,

@@ -156,7 +156,7 @@ mod tests {
                     let first = if block.part.is_some() { pages[r] } else { 0 };
                     assert_eq!(block.pages.start, first);
                     pages[r] = block.pages.end;
-                    assert!(block.pages.len() * BLOCK_ROWS >= 1 && block.rows.len() <= BLOCK_ROWS);
+                    assert!(!block.pages.is_empty() && block.rows.len() <= BLOCK_ROWS);
                 }
                 parts.extend(block.part);
             }
