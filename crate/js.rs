@@ -5,6 +5,7 @@
 mod cache;
 mod load;
 mod progress;
+mod threads;
 
 use std::cell::RefCell;
 use std::ops::ControlFlow;

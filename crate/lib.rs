@@ -12,7 +12,7 @@ pub mod quant;
 pub mod sampler;
 mod session;
 pub mod source;
-#[cfg(test)]
+#[cfg(any(test, feature = "checks"))]
 pub(crate) mod testing;
 pub mod threads;
 pub mod tokenizer;

@@ -1,6 +1,6 @@
 // Bundles the package: src/*.ts and the generated wasm/ → dist/. `cargo xtask build` runs it.
 import { execFileSync } from "node:child_process";
-import { copyFileSync, rmSync } from "node:fs";
+import { copyFileSync, readdirSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -11,8 +11,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 process.chdir(here);
 rmSync("dist", { recursive: true, force: true });
 
-await build({
-  entryPoints: ["src/index.ts", "src/worker.ts"],
+const common = {
   outdir: "dist",
   bundle: true,
   format: "esm",
@@ -22,8 +21,17 @@ await build({
   sourcemap: "linked",
   legalComments: "linked",
   logLevel: "warning",
-});
-copyFileSync("wasm/qwenlet_bg.wasm", "dist/qwenlet_bg.wasm");
+};
+await build({ ...common, entryPoints: ["src/index.ts", "src/coi.ts"] });
+await build({ ...common, entryPoints: ["src/coi-sw.ts"], format: "iife" });
+
+// Each build of the module has a worker script of its own, so that a page loads the bindings of no other.
+for (const file of readdirSync("wasm").filter((f) => f.endsWith("_bg.wasm"))) {
+  const variant = file.replace("_bg.wasm", "");
+  const bindings = { name: "bindings", setup: (b) => b.onResolve({ filter: /^#wasm$/ }, () => ({ path: join(here, "wasm", `${variant}.js`) })) };
+  await build({ ...common, entryPoints: [{ in: "src/worker.ts", out: `worker-${variant}` }], plugins: [bindings] });
+  copyFileSync(join("wasm", file), join("dist", file));
+}
 for (const license of ["LICENSE-MIT", "LICENSE-APACHE"]) copyFileSync(join("..", license), license); // for npm pack
 
 const tsc = join(dirname(createRequire(import.meta.url).resolve("typescript/package.json")), "bin/tsc");

@@ -13,15 +13,15 @@ const here = dirname(fileURLToPath(import.meta.url));
 const out = process.argv[2] ?? join(here, "../dist");
 await mkdir(out, { recursive: true });
 
-const common = { bundle: true, minify: true, format: "esm", target: "es2022", legalComments: "linked", logLevel: "warning" };
+const options = { bundle: true, minify: true, format: "esm", target: "es2022", legalComments: "linked", logLevel: "warning" };
 const packageBesidePage = {
   name: "package-beside-page",
   setup(b) {
     b.onResolve({ filter: /^qwenlet$/ }, () => ({ path: "./pkg/index.js", external: true }));
   },
 };
-await build({ ...common, entryPoints: [join(here, "src/main.ts")], outfile: join(out, "app.js"), plugins: [packageBesidePage] });
-await build({ ...common, entryPoints: [join(here, "style.css")], outfile: join(out, "style.css") });
+await build({ ...options, entryPoints: [join(here, "src/main.ts")], outfile: join(out, "app.js"), plugins: [packageBesidePage] });
+await build({ ...options, entryPoints: [join(here, "style.css")], outfile: join(out, "style.css") });
 for (const file of ["index.html", "icon.svg", "manifest.webmanifest"]) await copyFile(join(here, file), join(out, file));
 
 // What a reload without a network needs: every file of the page and of the package that runs.
@@ -35,5 +35,19 @@ for (const file of files) hash.update(file).update("\0").update(await readFile(j
 const page = await readFile(join(here, "index.html"), "utf8");
 const policy = /http-equiv="Content-Security-Policy" content="([^"]+)"/.exec(page)?.[1];
 if (!policy) throw new Error("index.html has no Content-Security-Policy meta tag");
-const shell = { policy, version: hash.digest("hex").slice(0, 16), files: files.map((file) => (file === "index.html" ? "./" : file)) };
-await build({ ...common, format: "iife", entryPoints: [join(here, "src/sw.ts")], outfile: join(out, "sw.js"), define: { SHELL: JSON.stringify(shell) } });
+// Of the builds of the module the service worker keeps those that this browser runs.
+const oneOfSeveral = (file) => /^pkg\/(worker-[\w-]+\.js|[\w-]+_bg\.wasm)$/.test(file);
+const shell = {
+  policy,
+  version: hash.digest("hex").slice(0, 16),
+  files: files.filter((file) => !oneOfSeveral(file)).map((file) => (file === "index.html" ? "./" : file)),
+  builds: files.filter(oneOfSeveral),
+};
+await build({
+  ...options,
+  format: "iife",
+  entryPoints: [join(here, "src/sw.ts")],
+  outfile: join(out, "sw.js"),
+  define: { SHELL: JSON.stringify(shell) },
+  alias: { "qwenlet/coi": join(out, "pkg/coi.js") },
+});

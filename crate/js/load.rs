@@ -68,6 +68,7 @@ pub async fn load(
             precision: options.precision,
             context_length: options.context_length,
             pause: Some(Rc::new(pause)),
+            start_threads: super::threads::starter(),
             ..LoadOptions::default()
         };
         let means = Means { files, signal, on_event, fetcher };

@@ -37,6 +37,8 @@ pub(crate) trait Layout {
 pub(crate) trait Tile: Layout {
     /// Whether `q` is any i8; else it is in `0..=127`.
     const SIGNED: bool;
+    /// The largest magnitude of `q`.
+    const MAX: i32;
     const OFFSET: i32;
     /// Whether columns `0..16` and `16..32` of a group have scales of their own.
     const HALF_GROUPS: bool;

@@ -39,7 +39,7 @@ pub use file::FileSource;
 pub use memory::MemorySource;
 #[cfg(target_arch = "wasm32")]
 pub(crate) use {
-    browser::world,
+    browser::{describe, world},
     cache::{IndexedDb, Record, Storage, delete, evict},
     download::{Policy, Waiting},
     lock::Reporter,

@@ -1,10 +1,16 @@
 //! What unit tests share: seeded random numbers, random blocks of every format, the golden data's place.
 
+#[cfg(all(feature = "checks", target_arch = "wasm32"))]
+pub(crate) mod checks;
+#[cfg(test)]
 pub(crate) mod interpreter;
+#[cfg(test)]
 mod model;
 
+#[cfg(test)]
 pub(crate) use model::{TestModel, relative_l2};
 
+#[cfg(test)]
 use std::path::PathBuf;
 
 use crate::quant::GgmlType;
@@ -60,6 +66,7 @@ pub(crate) fn random_blocks(rng: &mut Rng, ty: GgmlType, n: usize) -> Vec<u8> {
 }
 
 /// `n` blocks of random quants under ordinary scales, so that a sum over them is well-conditioned.
+#[cfg(test)]
 pub(crate) fn ordinary_blocks(rng: &mut Rng, ty: GgmlType, n: usize) -> Vec<u8> {
     blocks(rng, ty, n, |rng| half::f16::from_f32(0.05 + 0.05 * rng.value()).to_bits().to_le_bytes())
 }
@@ -93,6 +100,7 @@ fn blocks(rng: &mut Rng, ty: GgmlType, n: usize, mut scale: impl FnMut(&mut Rng)
 }
 
 /// The golden data, where it is present; says so where it is not.
+#[cfg(test)]
 pub(crate) fn fixtures() -> Option<PathBuf> {
     let dir = std::env::var_os("QWENLET_FIXTURES").map_or_else(
         || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/fixtures/dev")),

@@ -5,6 +5,7 @@ import { probe } from "./probe.js";
 import { chatPrompt, chatRequest, completionRequest, type Request } from "./request.js";
 import { callback, WorkerHandle } from "./rpc.js";
 import { Stream } from "./stream.js";
+import { canShareMemory, chooseVariant, defaultThreads, HOW_TO_GET_THREADS } from "./variant.js";
 import type {
   Capabilities, ChatCompletion, ChatCompletionChunk, ChatCompletionCreateParams, ChatCompletionCreateParamsNonStreaming,
   ChatCompletionCreateParamsStreaming, ChatMessage, Completion, CompletionChunk, CompletionCreateParams,
@@ -39,11 +40,12 @@ export class Engine {
   /** Loads a model. Fails with a {@link QwenletError}; what was downloaded until then may stay in the cache. */
   static async load(source: ModelSource, options: LoadOptions = {}): Promise<Engine> {
     const [cache, engine] = [cacheMode(options.cache), loadOptions(options)];
-    const worker = new WorkerHandle();
+    const worker = await WorkerHandle.start(chooseVariant(engine.threads, options.variant));
     try {
       const info = await transfer(worker, source, options, cache,
         (api, job, request, onEvent, fetcher) => api.load(job, { ...request, options: engine }, onEvent, fetcher));
-      return new Engine(worker, info);
+      const couldHaveMore = info.backend === "cpu" && engine.threads > 1 && !canShareMemory();
+      return new Engine(worker, couldHaveMore ? { ...info, threadsHint: HOW_TO_GET_THREADS } : info);
     } catch (thrown) {
       const error = QwenletError.from(thrown);
       worker.terminate(error);
@@ -188,11 +190,12 @@ function cacheMode(cache: LoadOptions["cache"]): WireLoad["cache"] {
 }
 
 function loadOptions(options: LoadOptions): WireLoad["options"] {
-  const { backend = "auto", precision = "auto", contextLength, threads } = options;
+  const { backend = "auto", precision = "auto", contextLength, threads, variant } = options;
   if (!["auto", "webgpu", "cpu"].includes(backend)) throw new QwenletError("invalid-argument", `backend: "${backend}" is none of "auto", "webgpu", "cpu".`);
   if (!["auto", "exact"].includes(precision)) throw new QwenletError("invalid-argument", `precision: "${precision}" is neither "auto" nor "exact".`);
   for (const [name, value] of Object.entries({ contextLength, threads })) {
     if (value !== undefined && !(Number.isInteger(value) && value > 0)) throw new QwenletError("invalid-argument", `${name}: must be a whole number above 0.`);
   }
-  return { backend, precision, ...(contextLength === undefined ? {} : { contextLength }) };
+  if (variant !== undefined && !["simd", "relaxed"].includes(variant)) throw new QwenletError("invalid-argument", `variant: "${variant}" is neither "simd" nor "relaxed".`);
+  return { backend, precision, threads: backend === "webgpu" ? 1 : threads ?? defaultThreads(), ...(contextLength === undefined ? {} : { contextLength }) };
 }

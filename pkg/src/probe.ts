@@ -1,9 +1,6 @@
+import { RELAXED_SIMD, SIMD, validates } from "./features.js";
 import type { Capabilities } from "./types.js";
-
-// The smallest modules that use an instruction of the feature: `i8x16.splat`, `i32x4.relaxed_trunc_f32x4_s`.
-const HEAD = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0];
-const SIMD = new Uint8Array([...HEAD, 10, 8, 1, 6, 0, 65, 0, 253, 15, 11]);
-const RELAXED_SIMD = new Uint8Array([...HEAD, 10, 11, 1, 9, 0, 65, 0, 253, 15, 253, 129, 2, 11]);
+import { canShareMemory, defaultThreads, HOW_TO_GET_THREADS } from "./variant.js";
 
 /** The part of WebGPU's types that is used here; TypeScript's DOM library has not all of it. */
 interface Gpu {
@@ -20,10 +17,12 @@ export async function probe(): Promise<Capabilities> {
   const [webgpu, storage] = await Promise.all([probeGpu(), probeStorage()]);
   return {
     webgpu,
-    simd: WebAssembly.validate(SIMD),
-    relaxedSimd: WebAssembly.validate(RELAXED_SIMD),
+    simd: validates(SIMD),
+    relaxedSimd: validates(RELAXED_SIMD),
     threads: {
-      available: globalThis.crossOriginIsolated === true && typeof SharedArrayBuffer === "function",
+      available: canShareMemory(),
+      ...(canShareMemory() ? {} : { reason: HOW_TO_GET_THREADS }),
+      default: canShareMemory() ? defaultThreads() : 1,
       crossOriginIsolated: globalThis.crossOriginIsolated === true,
       hardwareConcurrency: navigator.hardwareConcurrency ?? 1,
     },

@@ -2,7 +2,9 @@
 import * as Comlink from "comlink";
 
 import { QwenletError } from "./errors.js";
+import { chooseVariant, withoutThreads, type Variant } from "./variant.js";
 import type { FatalMessage, WorkerApi } from "./wire.js";
+import { startWorker } from "./workers.js";
 
 type Remote = Comlink.Remote<WorkerApi>;
 
@@ -15,21 +17,36 @@ export class WorkerHandle {
   /** Why the worker is gone, once it is. */
   gone: QwenletError | undefined;
 
-  constructor() {
+  constructor(variant: Variant = chooseVariant(1)) {
     this.#dead = new Promise((_, reject) => (this.#die = reject));
     this.#dead.catch(() => {}); // every call races against it; without a call there is nobody to tell
-    this.#worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "qwenlet" });
+    this.#worker = startWorker(variant);
     this.#worker.addEventListener("message", ({ data }: MessageEvent<Partial<FatalMessage> | null>) => {
       if (data?.fatal) this.terminate(QwenletError.from(data.fatal));
     });
     this.#worker.addEventListener("error", (event) => {
-      const what = event.message || "its script could not be loaded (is worker.js served beside index.js, and does the page's CSP allow worker-src 'self'?)";
+      const what = event.message || "its script could not be loaded (are the package's worker scripts served beside index.js, and does the page's CSP allow worker-src 'self'?)";
       this.terminate(new QwenletError("internal", `The worker failed: ${what}`, { cause: event.error }));
     });
     this.#worker.addEventListener("messageerror", () => {
       this.terminate(new QwenletError("internal", "A message to or from the worker could not be copied."));
     });
     this.#api = Comlink.wrap<WorkerApi>(this.#worker);
+  }
+
+  /** A worker for a model. Where the browser gives no shared memory (phones, above all), it is one without threads. */
+  static async start(variant: Variant): Promise<WorkerHandle> {
+    const worker = new WorkerHandle(variant);
+    if (withoutThreads(variant) === variant) return worker;
+    try {
+      await worker.call((api) => api.boot());
+      return worker;
+    } catch (thrown) {
+      const error = QwenletError.from(thrown);
+      worker.terminate(error);
+      if (error.code !== "out-of-memory") throw error;
+      return new WorkerHandle(withoutThreads(variant));
+    }
   }
 
   /** Calls a verb. Rejects, whatever the verb is doing, when the worker dies. */

@@ -278,8 +278,13 @@ export interface LoadOptions {
   precision?: "auto" | "exact";
   /** Tokens of prompt and answer together. Default: the smaller of 4096 and what the model was trained for. */
   contextLength?: number;
-  /** At most so many threads on the CPU. This build has one. */
+  /**
+   * Threads on the CPU. Default: as many as the device is likely to have cores, at most 8. More than one needs a page that is
+   * cross-origin isolated; elsewhere one computes, and {@link EngineInfo.threadsHint} says what to do.
+   */
   threads?: number;
+  /** The build of the module; for tests and measurements. Default: "relaxed" where the browser has relaxed SIMD. */
+  variant?: "simd" | "relaxed";
   /** Keep the model in the browser's storage and take it from there. Default true; "required" makes a failure to keep it an error. */
   cache?: boolean | "required";
   /** "lru": where storage is full, delete the models that were not used for longest, and warn. Default: none is deleted. */
@@ -358,6 +363,10 @@ export interface EngineInfo {
   backend: "webgpu" | "cpu";
   adapter: string;
   features: string[];
+  /** Threads that compute on the CPU; 1 on WebGPU. */
+  threads: number;
+  /** How to get more threads, where the page keeps them from being used. */
+  threadsHint?: string;
   /** Why this backend, in a sentence. */
   why: string;
   /** Bytes held for weights, state and scratch. */
@@ -392,7 +401,15 @@ export interface Capabilities {
   /** WebAssembly SIMD, without which nothing runs. */
   simd: boolean;
   relaxedSimd: boolean;
-  threads: { available: boolean; crossOriginIsolated: boolean; hardwareConcurrency: number };
+  threads: {
+    available: boolean;
+    /** How to get them, where they are not. */
+    reason?: string;
+    /** As many as a load uses that does not say. */
+    default: number;
+    crossOriginIsolated: boolean;
+    hardwareConcurrency: number;
+  };
   storage: { indexedDb: boolean; usage?: number; quota?: number; persisted?: boolean };
 }
 

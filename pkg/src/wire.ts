@@ -32,7 +32,7 @@ export interface WireDownload {
 }
 
 export interface WireLoad extends WireDownload {
-  options: { backend: "auto" | "webgpu" | "cpu"; precision: "auto" | "exact"; contextLength?: number };
+  options: { backend: "auto" | "webgpu" | "cpu"; precision: "auto" | "exact"; contextLength?: number; threads: number };
 }
 
 export type LoadEvent =
@@ -107,6 +107,8 @@ export interface PageFetch {
 
 /** The verbs of the worker. `job` names a call that {@link WorkerApi.cancel} can end. */
 export interface WorkerApi {
+  /** Resolves when the module runs; every verb waits for that. */
+  boot(): Promise<void>;
   /** `fetcher` makes the requests of a `url` source in place of `fetch`. */
   load(job: number, request: WireLoad, onEvent: (event: LoadEvent) => void, fetcher?: PageFetch): Promise<EngineInfo>;
   generate(job: number, prompt: WirePrompt, options: WireOptions, onEvent: (event: AnswerEvent) => void): Promise<WireOutcome>;

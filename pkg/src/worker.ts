@@ -1,9 +1,10 @@
 /** The worker: owns the WebAssembly instance and answers the page's calls. One worker holds at most one model. */
 import * as Comlink from "comlink";
 
-import init, { cache_delete, cache_evict, cache_list, cache_verify, download, load, start, type Model } from "../wasm/qwenlet.js";
+import init, { cache_delete, cache_evict, cache_list, cache_verify, download, load, start, use_threads, type Model } from "#wasm";
 import { toPlain, type PlainError } from "./errors.js";
 import { workerFetch } from "./fetcher.js";
+import { beThread, startThreads, THREAD } from "./threads.js";
 import type { CachedModel, EngineInfo, MemoryUse, Verified } from "./types.js";
 import type { FatalMessage, WireDownload, WireOutcome, WorkerApi } from "./wire.js";
 
@@ -37,15 +38,19 @@ self.addEventListener("error", (event) => {
   if (trapped(event.error)) event.preventDefault();
 });
 
-const ready: Promise<{ memory: WebAssembly.Memory }> = init().then(
+const isThread = self.name === THREAD;
+
+const ready: Promise<{ memory: WebAssembly.Memory }> = isThread ? new Promise<never>(() => {}) : init().then(
   (wasm) => {
     start((message: string) => die({ code: "internal", message: `A bug in this package: ${message}. The engine is gone; load it again.` }));
     return wasm;
   },
   (cause: unknown) => {
+    // No room for a shared memory, which has to be as large from the start as it may ever become.
+    if (cause instanceof RangeError) throw { code: "out-of-memory", message: "The browser gives no memory to share between threads.", cause: String(cause) } satisfies PlainError;
     throw {
       code: "internal", cause: String(cause),
-      message: "The WebAssembly module could not be started: is qwenlet_bg.wasm served beside worker.js, and does the page's CSP allow 'wasm-unsafe-eval'?",
+      message: "The WebAssembly module could not be started: are the package's .wasm files served beside its scripts, and does the page's CSP allow 'wasm-unsafe-eval'?",
     } satisfies PlainError;
   },
 );
@@ -89,11 +94,19 @@ function transferred<R extends WireDownload>(request: R): [request: unknown, fil
   return source.kind === "files" ? [{ ...request, source: { ...source, files: undefined } }, source.files] : [request, []];
 }
 
+/** Called where a model gets a CPU backend: `n` threads beside this one, for the pool at an address of the shared memory. */
+function onThreads(n: number, pool: number, module: WebAssembly.Module, memory: WebAssembly.Memory): Promise<number> {
+  return startThreads(n, { module, memory, pool }, (message) => die({ code: "internal", message: `A thread of the engine stopped: ${message}. The engine is gone; load it again.` }));
+}
+
 const api: WorkerApi = {
+  boot: () => verb(() => {}),
   load: (id, request, onEvent, fetcher) =>
     job(id, onEvent, async (signal, emit) => {
       if (model) throw { code: "invalid-argument", message: "This worker has a model already." } satisfies PlainError;
-      model = await load(...transferred(request), signal, emit, fetcher && workerFetch(fetcher));
+      const { threads, ...options } = request.options;
+      if (threads > 1) use_threads(threads, onThreads);
+      model = await load(...transferred({ ...request, options }), signal, emit, fetcher && workerFetch(fetcher));
       return model.info() as EngineInfo;
     }),
   download: (id, request, onEvent, fetcher) =>
@@ -112,4 +125,5 @@ const api: WorkerApi = {
   cacheVerify: (id, model) => job(id, () => {}, async (signal) => (await cache_verify(model, signal)) as Verified),
 };
 
-Comlink.expose(api);
+if (isThread) beThread();
+else Comlink.expose(api);

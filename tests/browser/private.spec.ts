@@ -62,7 +62,7 @@ test("over plain http on a local network, where browsers offer less, a model sti
 });
 
 test("the policy is on, by header and in the page, for workers too", async ({ page, site, request }) => {
-  for (const file of ["", "pkg/worker.js", "sw.js"]) {
+  for (const file of ["", "pkg/worker-relaxed.js", "sw.js"]) {
     const response = await request.get(site.url + file);
     expect(response.status()).toBe(200);
     const policy = response.headers()["content-security-policy"] ?? "";
@@ -72,7 +72,7 @@ test("the policy is on, by header and in the page, for workers too", async ({ pa
     expect(policy).not.toContain("'unsafe-inline'");
     expect(policy).not.toContain("'unsafe-eval'");
   }
-  expect((await request.get(`${site.url}pkg/qwenlet_bg.wasm`)).headers()["content-type"]).toBe("application/wasm");
+  expect((await request.get(`${site.url}pkg/relaxed_bg.wasm`)).headers()["content-type"]).toBe("application/wasm");
   await page.goto(site.url);
   await expect(page.locator('meta[http-equiv="Content-Security-Policy"]')).toHaveAttribute("content", /default-src 'none'/);
 });

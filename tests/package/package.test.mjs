@@ -14,6 +14,8 @@ import { build } from "vite";
 const here = dirname(fileURLToPath(import.meta.url));
 const root = join(here, "../..");
 const project = join(here, "project"); // below this folder, so that the tools and OpenAI's types are found
+/** Builds of the module; a page loads one of them. */
+const BUILDS = ["simd", "relaxed", "simd-threads", "relaxed-threads"];
 let server;
 
 before(() => {
@@ -25,7 +27,8 @@ after(() => server?.kill());
 test("npm pack has what is needed and nothing else", () => {
   const [packed] = JSON.parse(run("npm", ["pack", "--json", "--pack-destination", project], join(root, "pkg")));
   const files = packed.files.map((f) => f.path);
-  for (const needed of ["package.json", "dist/index.js", "dist/index.d.ts", "dist/worker.js", "dist/qwenlet_bg.wasm"]) {
+  const builds = BUILDS.flatMap((build) => [`dist/worker-${build}.js`, `dist/${build}_bg.wasm`]);
+  for (const needed of ["package.json", "dist/index.js", "dist/index.d.ts", "dist/coi.js", "dist/coi-sw.js", ...builds]) {
     assert.ok(files.includes(needed), `${needed} is missing of ${files}`);
   }
   assert.deepEqual(files.filter((f) => !/^(dist\/|package\.json$|README|LICENSE)/.test(f)), []);
@@ -45,8 +48,10 @@ test("code written for OpenAI's shapes type-checks", () => {
 test("Vite bundles it with its worker and its wasm", async () => {
   await build({ root: project, base: "./", logLevel: "warn", configFile: false });
   const assets = readdirSync(join(project, "dist/assets"));
-  assert.equal(assets.filter((f) => f.endsWith(".wasm")).length, 1, `${assets}`);
-  assert.equal(assets.filter((f) => /worker.*\.js$/.test(f)).length, 1, `${assets}`);
+  for (const build of BUILDS) {
+    assert.equal(assets.filter((f) => new RegExp(`^${build}_bg-[^.]*\\.wasm$`).test(f)).length, 1, `${build}: ${assets}`);
+    assert.equal(assets.filter((f) => new RegExp(`^worker-${build}-[\\w-]{8}\\.js$`).test(f)).length, 1, `${build}: ${assets}`);
+  }
 });
 
 test("the bundle answers in a browser, from a sub-path, under a strict policy", { timeout: 120_000 }, async () => {

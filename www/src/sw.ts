@@ -1,20 +1,28 @@
-// Answers requests for the page's own files from a copy made at install, and touches nothing else.
+// Answers requests for the page's own files from a copy made at install, and touches nothing else. With it the page is
+// cross-origin isolated whatever its host sends, so that the engine has threads.
+import { filesInUse, isolated } from "qwenlet/coi";
 
-/** The page's own files relative to the scope, a hash over all of them, and the page's policy; put in by build.mjs. */
-declare const SHELL: { version: string; files: string[]; policy: string };
+/**
+ * The page's own files relative to the scope, those of the package's builds of which a browser runs some, a hash over all of
+ * them, and the page's policy; put in by build.mjs.
+ */
+declare const SHELL: { version: string; files: string[]; builds: string[]; policy: string };
 
 const sw = self as unknown as ServiceWorkerGlobalScope;
 const scope = new URL(sw.registration.scope);
 // Caches belong to the origin; another copy of the page may live under another path of it.
 const PREFIX = `qwenlet-shell ${scope.pathname} `;
 const CACHE = PREFIX + SHELL.version;
-const shell = new Set(SHELL.files.map((file) => new URL(file, scope).href));
+const address = (file: string): string => new URL(file, scope).href;
+const shell = new Set([...SHELL.files, ...SHELL.builds].map(address));
+/** What a page that this worker serves will run. */
+const needed = [...SHELL.files, ...SHELL.builds.filter((file) => filesInUse(true).some((name) => file === `pkg/${name}`))].map(address);
 
 sw.addEventListener("install", (event) => {
   event.waitUntil(
     (async () => {
       const cache = await caches.open(CACHE);
-      await Promise.all([...shell].map(async (url) => cache.put(url, await fetchOwn(url))));
+      await Promise.all(needed.map(async (url) => cache.put(url, await fetchOwn(url))));
     })(),
   );
 });
@@ -25,7 +33,7 @@ async function fetchOwn(url: string): Promise<Response> {
   if (!response.ok) throw new Error(`${url}: ${response.status}`);
   const headers = new Headers(response.headers);
   if (!headers.has("Content-Security-Policy")) headers.set("Content-Security-Policy", SHELL.policy);
-  return new Response(response.body, { headers });
+  return isolated(new Response(response.body, { headers }));
 }
 
 sw.addEventListener("activate", (event) => {
@@ -50,8 +58,14 @@ sw.addEventListener("fetch", (event) => {
   const wanted = url.href === new URL("index.html", scope).href ? scope.href : url.href;
   if (!shell.has(wanted)) return;
   event.respondWith(
-    (async () => (await (await caches.open(CACHE)).match(wanted)) ?? fetch(event.request))(),
+    (async () => {
+      const cache = await caches.open(CACHE);
+      const kept = await cache.match(wanted);
+      if (kept) return kept;
+      // Another build than expected: it is kept from now on.
+      const response = await fetchOwn(wanted);
+      await cache.put(wanted, response.clone());
+      return response;
+    })(),
   );
 });
-
-export {};

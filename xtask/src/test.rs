@@ -145,5 +145,6 @@ fn package() -> Result<()> {
 }
 
 fn browser() -> Result<()> {
+    build::checks()?;
     browser_test("tests/browser")
 }

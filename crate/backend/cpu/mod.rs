@@ -16,6 +16,7 @@ use super::{Backend, BackendInfo, BackendKind, RunLimits, RunStats};
 use crate::error::{Error, Result, ResultExt};
 use crate::kernels::attention::tasks::Tasks;
 use crate::kernels::matmul::{Activations, Matrix};
+use crate::kernels::simd;
 use crate::kernels::store_kv::cpu::padded;
 use crate::kernels::zeros;
 use crate::plan::state::{PageCopy, PageId};
@@ -82,8 +83,8 @@ impl CpuBackend {
         Self {
             info: BackendInfo {
                 kind: BackendKind::Cpu,
-                adapter: crate::kernels::simd::name().to_owned(),
-                features: Vec::new(),
+                adapter: simd::name().to_owned(),
+                features: simd::features().map(str::to_owned).collect(),
                 n_threads: pool.n_threads(),
             },
             pool: Rc::new(pool),

@@ -5,8 +5,8 @@ mod float;
 mod matrix;
 mod quantized;
 
-#[cfg(test)]
-mod tests;
+#[cfg(any(test, feature = "checks"))]
+pub(crate) mod tests;
 
 pub use activations::Activations;
 pub use matrix::Matrix;

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use super::Product;
 use super::activations::{Activations, Block};
-use crate::kernels::simd::{Kernel, Quant, Simd};
+use crate::kernels::simd::{Kernel, Quant, Simd, words_in_16_bits};
 use crate::quant::tile::{TILE_ROWS, Tile};
 
 /// Groups of a panel: small enough for the first-level cache.
@@ -32,7 +32,7 @@ struct Unpacked<S: Simd> {
     w: [S::W; 8],
     scale: [S::F; 2],
     shift: [S::F; 2],
-    /// Sums of the weights, see [`Simd::balance`].
+    /// Sums of the weights, see [`Simd::rows_signed`].
     weights: [S::I; 2],
 }
 
@@ -188,8 +188,13 @@ fn dot<S: Simd, T: Tile>(s: S, sum: S::Sum, w: S::W, x: &[Quant; 4]) -> S::Sum {
 /// One sum a row; `weights` are the sums of the weights, where those are signed.
 #[inline(always)]
 fn rows<S: Simd, T: Tile>(s: S, sum: S::Sum, weights: S::I) -> S::I {
-    let rows = s.rows(sum);
-    if T::SIGNED { s.balance(rows, weights) } else { rows }
+    if T::SIGNED { s.rows_signed(sum, weights) } else { s.rows_unsigned(sum) }
+}
+
+/// Whether sums over a group's words have to be settled before word `i`.
+#[inline(always)]
+fn settles<T: Tile>(i: usize) -> bool {
+    !T::SIGNED && words_in_16_bits(T::MAX) < 8 && i > 0 && i.is_multiple_of(words_in_16_bits(T::MAX))
 }
 
 /// Parts of a group that have scales of their own.
@@ -211,10 +216,13 @@ fn add_turn<S: Simd, T: Tile>(
     let mut dots = [[s.zero(); 2]; MAX_PHASES];
     let mut sums = [[s.splat_i(0); 2]; MAX_PHASES];
     macro_rules! add_columns {
-        ($half:expr, $i:expr, $sum:expr) => {
+        ($half:expr, $i:expr, $sum:expr, $word:expr) => {
             each!(PHASE in 0 1 2 3 => if PHASE < T::PHASES {
                 let w = weights::<S, T>(s, T::q::<S, PHASE, { $half }>(s, tile, turn, $i));
                 let x = &x[PHASE].q.as_chunks::<4>().0[4 * $half + $i];
+                if settles::<T>($word) {
+                    dots[PHASE][$sum] = s.settle(dots[PHASE][$sum]);
+                }
                 dots[PHASE][$sum] = dot::<S, T>(s, dots[PHASE][$sum], w, x);
                 if T::SIGNED {
                     sums[PHASE][$sum] = s.add_weights(sums[PHASE][$sum], w);
@@ -225,14 +233,14 @@ fn add_turn<S: Simd, T: Tile>(
     // Halves with scales of their own come one after the other: fewer sums at a time. The mask shows the compiler that
     // no index is out of range.
     for i in (0..words).map(|i| i & 3) {
-        add_columns!(0, i, 0);
+        add_columns!(0, i, 0, if T::HALF_GROUPS { i } else { 2 * i });
         if !T::HALF_GROUPS {
-            add_columns!(1, i, 0);
+            add_columns!(1, i, 0, 2 * i + 1);
         }
     }
     if T::HALF_GROUPS {
         for i in (0..words).map(|i| i & 3) {
-            add_columns!(1, i, 1);
+            add_columns!(1, i, 1, i);
         }
     }
     each!(PHASE in 0 1 2 3 => if PHASE < T::PHASES {
@@ -259,6 +267,9 @@ fn add_group<S: Simd, T: Tile, const R: usize>(
         let mut dots = [s.zero(); R];
         for (i, w) in w.iter().enumerate() {
             for (sum, x) in dots.iter_mut().zip(x4) {
+                if settles::<T>(i) {
+                    *sum = s.settle(*sum);
+                }
                 *sum = dot::<S, T>(s, *sum, *w, &x[i]);
             }
         }

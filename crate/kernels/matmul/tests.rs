@@ -52,8 +52,8 @@ fn multiply(case: &Case, x: &[f32], bias: Option<&[f32]>, accumulate: bool, out:
     case.matrix.multiply(x, &activations, bias, accumulate, out, &Pool::alone()).unwrap();
 }
 
-#[test]
-fn rows_come_back_as_they_were_written() {
+#[cfg_attr(test, test)]
+pub(crate) fn rows_come_back_as_they_were_written() {
     for case in cases() {
         let mut want = vec![0.0; case.cols];
         let mut got = vec![1.0; case.cols];
@@ -66,8 +66,8 @@ fn rows_come_back_as_they_were_written() {
     }
 }
 
-#[test]
-fn quantized_activations_are_within_half_a_step() {
+#[cfg_attr(test, test)]
+pub(crate) fn quantized_activations_are_within_half_a_step() {
     let mut rng = Rng::new(5);
     let mut x = input(&mut rng, 8, 320);
     x[0] = f32::MAX;
@@ -88,8 +88,8 @@ fn quantized_activations_are_within_half_a_step() {
     }
 }
 
-#[test]
-fn unusual_activations_show_in_the_result() {
+#[cfg_attr(test, test)]
+pub(crate) fn unusual_activations_show_in_the_result() {
     for unusual in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut x = vec![1.0; 64];
         x[40] = unusual;
@@ -101,8 +101,8 @@ fn unusual_activations_show_in_the_result() {
 }
 
 /// Against the plain reference over the activations as they were quantized: what remains is f32 rounding.
-#[test]
-fn products_match_the_reference() {
+#[cfg_attr(test, test)]
+pub(crate) fn products_match_the_reference() {
     let mut rng = Rng::new(11);
     for case in cases() {
         for (n, with_bias, accumulate) in
@@ -159,8 +159,8 @@ fn products_match_the_reference() {
     }
 }
 
-#[test]
-fn every_instruction_set_and_number_of_lines_gives_the_same_bits() {
+#[cfg_attr(test, test)]
+pub(crate) fn every_instruction_set_and_number_of_lines_gives_the_same_bits() {
     let mut rng = Rng::new(13);
     for case in cases() {
         let x = input(&mut rng, 7, case.cols);
@@ -180,8 +180,8 @@ fn every_instruction_set_and_number_of_lines_gives_the_same_bits() {
     }
 }
 
-#[test]
-fn shapes_that_do_not_fit_are_refused() {
+#[cfg_attr(test, test)]
+pub(crate) fn shapes_that_do_not_fit_are_refused() {
     assert!(Matrix::new(GgmlType::Q4_0, 4, 33).is_err());
     assert!(Matrix::new(GgmlType::Q4_0, 4, 0).is_err());
     assert_eq!(
@@ -202,6 +202,7 @@ fn shapes_that_do_not_fit_are_refused() {
     );
 }
 
+#[cfg(test)]
 #[test]
 fn threads_change_no_bit() {
     const MANY_ROWS: usize = 101;

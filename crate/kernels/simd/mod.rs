@@ -6,18 +6,18 @@
 mod math;
 #[cfg(all(target_arch = "wasm32", feature = "relaxed-simd"))]
 mod relaxed;
-#[cfg(any(test, not(target_arch = "wasm32")))]
+#[cfg(any(test, feature = "checks", not(target_arch = "wasm32")))]
 mod scalar;
 #[cfg(target_arch = "wasm32")]
 mod wasm;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-#[cfg(test)]
-mod tests;
+#[cfg(any(test, feature = "checks"))]
+pub(crate) mod tests;
 
 pub(crate) use math::{dot, exp};
-#[cfg(any(test, not(target_arch = "wasm32")))]
+#[cfg(any(test, feature = "checks", not(target_arch = "wasm32")))]
 use scalar::Scalar;
 
 /// A quantized activation. `simd128` multiplies 16-bit integers, every other form starts from bytes.
@@ -105,22 +105,24 @@ pub(crate) trait Simd: Copy {
     fn zero(self) -> Self::Sum;
     /// Adds the products of four rows with the same four activations, each in `-127..=127`.
     fn dot_unsigned(self, sum: Self::Sum, w: Self::W, x: &[Quant; 4]) -> Self::Sum;
-    /// The same for weights of either sign; the rows' sums are right after [`Simd::balance`].
-    fn dot_signed(self, sum: Self::Sum, w: Self::W, x: &[Quant; 4]) -> Self::Sum;
-    /// One sum a row.
-    fn rows(self, sum: Self::Sum) -> Self::I;
+    /// To be called before sums of [`Simd::dot_unsigned`] over more words than [`words_in_16_bits`] of the weights' largest.
+    #[inline(always)]
+    fn settle(self, sum: Self::Sum) -> Self::Sum {
+        sum
+    }
 
-    /// Adds the weights of each row, where [`Simd::balance`] needs them.
+    /// One sum of [`Simd::dot_unsigned`] a row.
+    fn rows_unsigned(self, sum: Self::Sum) -> Self::I;
+
+    /// As [`Simd::dot_unsigned`], for weights of either sign.
+    fn dot_signed(self, sum: Self::Sum, w: Self::W, x: &[Quant; 4]) -> Self::Sum;
+    /// Adds the weights of each row, where [`Simd::rows_signed`] needs them.
     #[inline(always)]
     fn add_weights(self, sum: Self::I, _w: Self::W) -> Self::I {
         sum
     }
-
-    /// Rows' sums of [`Simd::dot_signed`], made right with the sums of the weights that it multiplied.
-    #[inline(always)]
-    fn balance(self, rows: Self::I, _weights: Self::I) -> Self::I {
-        rows
-    }
+    /// One sum of [`Simd::dot_signed`] a row; `weights` is [`Simd::add_weights`] of all that it multiplied.
+    fn rows_signed(self, sum: Self::Sum, weights: Self::I) -> Self::I;
 
     /// The sum of the lanes.
     #[inline(always)]
@@ -137,6 +139,12 @@ pub(crate) trait Simd: Copy {
     }
 }
 
+/// Words of four columns whose products with activations, two of them summed, can be added up in 16 bits for weights up
+/// to `max`.
+pub(crate) const fn words_in_16_bits(max: i32) -> usize {
+    (i16::MAX as i32 / (2 * 127 * max)) as usize
+}
+
 /// Work that is the same on every instruction set.
 pub(crate) trait Kernel {
     type Output;
@@ -147,7 +155,7 @@ pub(crate) trait Kernel {
 
 /// Runs a kernel on the best instruction set there is.
 pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
-    #[cfg(test)]
+    #[cfg(any(test, feature = "checks"))]
     if SCALAR.get() {
         return kernel.run(Scalar);
     }
@@ -163,18 +171,28 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Scalar)
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "checks"))]
 thread_local! {
     static SCALAR: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
 /// What `work` gives with the scalar form of every kernel.
-#[cfg(test)]
+#[cfg(any(test, feature = "checks"))]
 pub(crate) fn with_scalar<R>(work: impl FnOnce() -> R) -> R {
     SCALAR.set(true);
     let result = work();
     SCALAR.set(false);
     result
+}
+
+/// Optional features of WebAssembly that this build needs.
+pub(crate) fn features() -> impl Iterator<Item = &'static str> {
+    let wasm = cfg!(target_arch = "wasm32");
+    let relaxed = cfg!(feature = "relaxed-simd");
+    [(wasm, "simd128"), (wasm && relaxed, "relaxed-simd")]
+        .into_iter()
+        .filter(|(has, _)| *has)
+        .map(|(_, name)| name)
 }
 
 /// The instruction set in use.

@@ -2,13 +2,14 @@
 //!
 //! What the instruction does with a second operand above 127 is the machine's choice, the same at every call: it takes
 //! it for 128 to 255 (x86-64 with VNNI) or for a negative number (ARM), or it sums pairs of products in 16 bits, which
-//! overflow (older x86-64). Up to 127 all agree. [`Relaxed`] is for the first two, which a probe tells apart.
+//! overflow (older x86-64). Up to 127 all agree. [`Relaxed`] is for the first two, which a probe tells apart. For the third
+//! there is [`Pairs`], for that machine makes three instructions of this one where one is needed.
 
 use std::arch::wasm32::*;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed as Unordered};
 
-use super::wasm::{Simd128, simd128_operations};
+use super::wasm::{simd128_operations, sum_pairs};
 use super::{Kernel, Quant, Simd};
 
 /// What a second operand above 127 means here.
@@ -52,11 +53,15 @@ pub(super) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
     fn relaxed<K: Kernel>(s: Relaxed, kernel: K) -> K::Output {
         kernel.run(s)
     }
+    #[target_feature(enable = "relaxed-simd")]
+    fn pairs<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run(Pairs)
+    }
     match Above127::probe() {
         // Activations are flipped to 1..=255, and 128 times the weights' sum is taken off again.
         Above127::Unsigned => relaxed(Relaxed { flip: i8x16_splat(-128), excess: i32x4_splat(-1) }, kernel),
         Above127::Negative => relaxed(Relaxed { flip: i8x16_splat(0), excess: i32x4_splat(0) }, kernel),
-        Above127::Overflow => kernel.run(Simd128),
+        Above127::Overflow => pairs(kernel),
     }
 }
 
@@ -106,7 +111,7 @@ impl Simd for Relaxed {
     }
 
     #[inline(always)]
-    fn rows(self, sum: v128) -> v128 {
+    fn rows_unsigned(self, sum: v128) -> v128 {
         sum
     }
 
@@ -116,7 +121,65 @@ impl Simd for Relaxed {
     }
 
     #[inline(always)]
-    fn balance(self, rows: v128, weights: v128) -> v128 {
-        i32x4_sub(rows, v128_and(i32x4_shl(weights, 7), self.excess))
+    fn rows_signed(self, sum: v128, weights: v128) -> v128 {
+        i32x4_sub(sum, v128_and(i32x4_shl(weights, 7), self.excess))
+    }
+}
+
+/// Products of bytes, two of them summed in 16 bits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pairs;
+
+impl Simd for Pairs {
+    const NAME: &'static str = "wasm relaxed-simd in pairs";
+    /// Bytes and nothing, or signed ones in 16 bits: rows 0 and 1, rows 2 and 3.
+    type W = (v128, v128);
+    /// A sum a row and sums in 16 bits for pairs of columns; or signed ones for pairs of columns: rows 0 and 1, rows 2 and 3.
+    type Sum = (v128, v128);
+
+    simd128_operations!();
+
+    #[inline(always)]
+    fn unsigned(self, v: v128) -> (v128, v128) {
+        (v, i32x4_splat(0))
+    }
+
+    #[inline(always)]
+    fn signed(self, v: v128) -> (v128, v128) {
+        (i16x8_extend_low_i8x16(v), i16x8_extend_high_i8x16(v))
+    }
+
+    #[inline(always)]
+    fn zero(self) -> (v128, v128) {
+        (i32x4_splat(0), i32x4_splat(0))
+    }
+
+    #[inline(always)]
+    fn dot_unsigned(self, sum: (v128, v128), w: (v128, v128), x: &[Quant; 4]) -> (v128, v128) {
+        // SAFETY: the reference is to the four bytes that are read; wasm loads need no alignment.
+        let x = unsafe { v128_load32_splat(x.as_ptr().cast()) };
+        (sum.0, i16x8_add(sum.1, i16x8_relaxed_dot_i8x16_i7x16(x, w.0)))
+    }
+
+    #[inline(always)]
+    fn settle(self, sum: (v128, v128)) -> (v128, v128) {
+        (self.rows_unsigned(sum), i32x4_splat(0))
+    }
+
+    #[inline(always)]
+    fn rows_unsigned(self, sum: (v128, v128)) -> v128 {
+        i32x4_add(sum.0, i32x4_extadd_pairwise_i16x8(sum.1))
+    }
+
+    #[inline(always)]
+    fn dot_signed(self, sum: (v128, v128), w: (v128, v128), x: &[Quant; 4]) -> (v128, v128) {
+        // SAFETY: the reference is to the four bytes that are read; wasm loads need no alignment.
+        let x = i16x8_extend_low_i8x16(unsafe { v128_load32_splat(x.as_ptr().cast()) });
+        (i32x4_add(sum.0, i32x4_dot_i16x8(w.0, x)), i32x4_add(sum.1, i32x4_dot_i16x8(w.1, x)))
+    }
+
+    #[inline(always)]
+    fn rows_signed(self, sum: (v128, v128), _: v128) -> v128 {
+        sum_pairs(sum)
     }
 }

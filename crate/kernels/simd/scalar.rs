@@ -186,7 +186,12 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn rows(self, sum: [i32; 4]) -> [i32; 4] {
+    fn rows_unsigned(self, sum: [i32; 4]) -> [i32; 4] {
         sum
+    }
+
+    #[inline(always)]
+    fn rows_signed(self, sum: [i32; 4], _: [i32; 4]) -> [i32; 4] {
+        self.rows_unsigned(sum)
     }
 }

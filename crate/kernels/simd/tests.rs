@@ -14,8 +14,8 @@ macro_rules! on_simd {
     }};
 }
 
-#[test]
-fn every_half_converts_exactly() {
+#[cfg_attr(test, test)]
+pub(crate) fn every_half_converts_exactly() {
     let all = on_simd!(|s| -> Vec<f32> {
         let bits: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
         let mut out = vec![0.0; 1 << 16];
@@ -33,8 +33,8 @@ fn every_half_converts_exactly() {
     }
 }
 
-#[test]
-fn exp_is_accurate_over_its_range() {
+#[cfg_attr(test, test)]
+pub(crate) fn exp_is_accurate_over_its_range() {
     let values = on_simd!(|s| -> Vec<(f32, f32)> {
         let mut out = Vec::new();
         for i in 0..44_000 {
@@ -62,8 +62,8 @@ fn exp_is_accurate_over_its_range() {
     );
 }
 
-#[test]
-fn integer_operations_agree_with_the_scalar_form() {
+#[cfg_attr(test, test)]
+pub(crate) fn integer_operations_agree_with_the_scalar_form() {
     let work = || {
         on_simd!(|s| -> Vec<i32> {
             let mut rng = crate::testing::Rng::new(7);
@@ -93,9 +93,18 @@ fn integer_operations_agree_with_the_scalar_form() {
                 keep(s.lanes(s.shl_b(b, n.min(4), 0xf0)));
                 keep(s.lanes(s.or_b(s.shr_b(b, 0, 1), s.shl_b(b, 1, 2))));
                 keep(s.lanes(s.lookup(&crate::quant::iq4_nl::LEVELS, s.shr_b(b, 4, 15))));
-                keep(s.rows(s.dot_unsigned(s.zero(), s.unsigned(s.shr_b(b, 0, 127)), &x)));
+                keep(s.rows_unsigned(s.dot_unsigned(s.zero(), s.unsigned(s.shr_b(b, 0, 127)), &x)));
+                for (max, words) in [(15, 8), (31, 4), (63, 2), (127, 1)] {
+                    assert_eq!(words, words_in_16_bits(max).min(8));
+                    let w = s.unsigned(s.shr_b(b, 0, max as u8));
+                    let sum = (0..3 * words).fold(s.zero(), |sum, i| {
+                        let sum = if i % words == 0 { s.settle(sum) } else { sum };
+                        s.dot_unsigned(sum, w, &x)
+                    });
+                    keep(s.rows_unsigned(sum));
+                }
                 let w = s.signed(b);
-                keep(s.balance(s.rows(s.dot_signed(s.zero(), w, &x)), s.add_weights(s.splat_i(0), w)));
+                keep(s.rows_signed(s.dot_signed(s.zero(), w, &x), s.add_weights(s.splat_i(0), w)));
                 let v = s.load_i(&bytes);
                 keep(s.add_i(s.and_i(v, s.splat_i(0xff)), s.or_i(v, s.splat_i(1))));
                 keep(s.shl_i(v, 9));

@@ -2,6 +2,7 @@
 
 use std::arch::wasm32::*;
 
+#[cfg(not(feature = "relaxed-simd"))]
 use super::{Quant, Simd};
 
 /// Operations that are the same whatever multiplies the integers.
@@ -179,21 +180,20 @@ macro_rules! simd128_operations {
 #[cfg(feature = "relaxed-simd")]
 pub(super) use simd128_operations;
 
-/// Four activations in 16 bits, twice.
+/// One sum a row of sums for pairs of columns: rows 0 and 1, rows 2 and 3.
 #[inline(always)]
-fn words(x: &[Quant; 4]) -> v128 {
-    // SAFETY: the reference is to as many bytes as are read; wasm loads need no alignment.
-    #[cfg(not(feature = "relaxed-simd"))]
-    return unsafe { v128_load64_splat(x.as_ptr().cast()) };
-    // SAFETY: as above.
-    #[cfg(feature = "relaxed-simd")]
-    return i16x8_extend_low_i8x16(unsafe { v128_load32_splat(x.as_ptr().cast()) });
+pub(super) fn sum_pairs((low, high): (v128, v128)) -> v128 {
+    let even = i32x4_shuffle::<0, 2, 4, 6>(low, high);
+    let odd = i32x4_shuffle::<1, 3, 5, 7>(low, high);
+    i32x4_add(even, odd)
 }
 
 /// Products of 16-bit integers.
+#[cfg(not(feature = "relaxed-simd"))]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Simd128;
 
+#[cfg(not(feature = "relaxed-simd"))]
 impl Simd for Simd128 {
     const NAME: &'static str = "wasm simd128";
     /// 16-bit: rows 0 and 1, rows 2 and 3.
@@ -220,7 +220,8 @@ impl Simd for Simd128 {
 
     #[inline(always)]
     fn dot_unsigned(self, sum: (v128, v128), w: (v128, v128), x: &[Quant; 4]) -> (v128, v128) {
-        let x = words(x);
+        // SAFETY: the reference is to the eight bytes that are read; wasm loads need no alignment.
+        let x = unsafe { v128_load64_splat(x.as_ptr().cast()) };
         (i32x4_add(sum.0, i32x4_dot_i16x8(w.0, x)), i32x4_add(sum.1, i32x4_dot_i16x8(w.1, x)))
     }
 
@@ -230,9 +231,12 @@ impl Simd for Simd128 {
     }
 
     #[inline(always)]
-    fn rows(self, (low, high): (v128, v128)) -> v128 {
-        let even = i32x4_shuffle::<0, 2, 4, 6>(low, high);
-        let odd = i32x4_shuffle::<1, 3, 5, 7>(low, high);
-        i32x4_add(even, odd)
+    fn rows_unsigned(self, sum: (v128, v128)) -> v128 {
+        sum_pairs(sum)
+    }
+
+    #[inline(always)]
+    fn rows_signed(self, sum: (v128, v128), _: v128) -> v128 {
+        sum_pairs(sum)
     }
 }

@@ -227,7 +227,12 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn rows(self, sum: __m128i) -> __m128i {
+    fn rows_unsigned(self, sum: __m128i) -> __m128i {
         sum
+    }
+
+    #[inline(always)]
+    fn rows_signed(self, sum: __m128i, _: __m128i) -> __m128i {
+        self.rows_unsigned(sum)
     }
 }

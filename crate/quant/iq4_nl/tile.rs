@@ -15,6 +15,7 @@ impl Layout for Iq4Nl {
 
 impl Tile for Iq4Nl {
     const SIGNED: bool = true;
+    const MAX: i32 = 128;
     const OFFSET: i32 = 0;
     const HALF_GROUPS: bool = false;
     const PHASES: usize = 1;

@@ -25,6 +25,7 @@ impl Layout for Q2K {
 
 impl Tile for Q2K {
     const SIGNED: bool = false;
+    const MAX: i32 = 3;
     const OFFSET: i32 = 0;
     const HALF_GROUPS: bool = true;
     const PHASES: usize = 4;

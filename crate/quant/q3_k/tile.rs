@@ -37,6 +37,7 @@ impl Layout for Q3K {
 
 impl Tile for Q3K {
     const SIGNED: bool = false;
+    const MAX: i32 = 7;
     const OFFSET: i32 = 4;
     const HALF_GROUPS: bool = true;
     const PHASES: usize = 4;

@@ -14,6 +14,7 @@ impl Layout for Q4_0 {
 
 impl Tile for Q4_0 {
     const SIGNED: bool = false;
+    const MAX: i32 = 15;
     const OFFSET: i32 = 8;
     const HALF_GROUPS: bool = false;
     const PHASES: usize = 1;

@@ -14,6 +14,7 @@ impl Layout for Q4_1 {
 
 impl Tile for Q4_1 {
     const SIGNED: bool = false;
+    const MAX: i32 = 15;
     const OFFSET: i32 = 0;
     const HALF_GROUPS: bool = false;
     const PHASES: usize = 1;

@@ -25,6 +25,7 @@ impl Layout for Q4K {
 
 impl Tile for Q4K {
     const SIGNED: bool = false;
+    const MAX: i32 = 15;
     const OFFSET: i32 = 0;
     const HALF_GROUPS: bool = false;
     const PHASES: usize = 2;

@@ -24,6 +24,7 @@ impl Layout for Q5_0 {
 
 impl Tile for Q5_0 {
     const SIGNED: bool = false;
+    const MAX: i32 = 31;
     const OFFSET: i32 = 16;
     const HALF_GROUPS: bool = false;
     const PHASES: usize = 1;

@@ -25,6 +25,7 @@ impl Layout for Q5_1 {
 
 impl Tile for Q5_1 {
     const SIGNED: bool = false;
+    const MAX: i32 = 31;
     const OFFSET: i32 = 0;
     const HALF_GROUPS: bool = false;
     const PHASES: usize = 1;

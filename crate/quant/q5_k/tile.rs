@@ -27,6 +27,7 @@ impl Layout for Q5K {
 
 impl Tile for Q5K {
     const SIGNED: bool = false;
+    const MAX: i32 = 31;
     const OFFSET: i32 = 0;
     const HALF_GROUPS: bool = false;
     const PHASES: usize = 4;

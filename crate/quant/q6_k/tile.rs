@@ -25,6 +25,7 @@ impl Layout for Q6K {
 
 impl Tile for Q6K {
     const SIGNED: bool = false;
+    const MAX: i32 = 63;
     const OFFSET: i32 = 32;
     const HALF_GROUPS: bool = true;
     const PHASES: usize = 4;

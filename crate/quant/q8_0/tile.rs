@@ -14,6 +14,7 @@ impl Layout for Q8_0 {
 
 impl Tile for Q8_0 {
     const SIGNED: bool = true;
+    const MAX: i32 = 128;
     const OFFSET: i32 = 0;
     const HALF_GROUPS: bool = false;
     const PHASES: usize = 1;

@@ -1,0 +1,48 @@
+/** Which build of the WebAssembly module, and how many threads: what this browser and this page can make the most of. */
+import { QwenletError } from "./errors.js";
+import { RELAXED_SIMD, SIMD, validates } from "./features.js";
+
+/** `xtask/src/build.rs` makes one module and one worker script of each. */
+export type Variant = "simd" | "relaxed" | "simd-threads" | "relaxed-threads";
+
+/** More would wait for memory, not compute. */
+const MOST_THREADS = 8;
+
+/** Whether threads can share memory here: the page must be cross-origin isolated. */
+export function canShareMemory(): boolean {
+  return globalThis.crossOriginIsolated === true && typeof SharedArrayBuffer === "function";
+}
+
+/** What a page that is not isolated can do about it. */
+export const HOW_TO_GET_THREADS =
+  "This page is not cross-origin isolated, so one thread computes. Serve it with the headers Cross-Origin-Opener-Policy: same-origin and "
+  + "Cross-Origin-Embedder-Policy: require-corp, or, where headers cannot be set, use the service worker of qwenlet/coi.";
+
+/** The build for `threads` threads, and with `wanted` the form of SIMD that it has. */
+export function chooseVariant(threads: number, wanted?: "simd" | "relaxed"): Variant {
+  if (!validates(SIMD)) {
+    throw new QwenletError("internal", "This browser's WebAssembly has no SIMD; every browser has had it since 2023. Update it.");
+  }
+  const form = wanted ?? (validates(RELAXED_SIMD) ? "relaxed" : "simd");
+  return threads > 1 && canShareMemory() ? `${form}-threads` : form;
+}
+
+/** The build that a page of this browser runs, isolated or not, where the caller does not say. */
+export function usualVariant(isolated: boolean): Variant {
+  const form = validates(RELAXED_SIMD) ? "relaxed" : "simd";
+  return isolated && defaultThreads() > 1 ? `${form}-threads` : form;
+}
+
+/** The same build without threads. */
+export function withoutThreads(variant: Variant): Variant {
+  return variant.replace("-threads", "") as Variant;
+}
+
+/**
+ * Threads to use where the caller does not say. A browser tells logical processors, which on most machines with more than
+ * four are two a core, and a second one on a core gains nothing here.
+ */
+export function defaultThreads(): number {
+  const logical = globalThis.navigator?.hardwareConcurrency ?? 1;
+  return Math.min(MOST_THREADS, logical <= 4 ? logical : Math.ceil(logical / 2));
+}
