@@ -6,9 +6,12 @@
 use std::future::IntoFuture;
 use std::rc::Rc;
 
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{LocalBoxFuture, TryFutureExt};
+use idb::event::Event;
+use idb::request::Request as _;
 use idb::{
-    Database, DatabaseEvent, Factory, KeyRange, ObjectStoreParams, Query, Transaction, TransactionMode,
+    Database, DatabaseEvent, Factory, KeyRange, ObjectStore, ObjectStoreParams, Query, Transaction,
+    TransactionMode,
 };
 use js_sys::{Array, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
@@ -77,22 +80,60 @@ impl IndexedDb {
         self.database.0.transaction(stores, mode).map_err(|e| failed("the browser's storage was closed", &e))
     }
 
+    /// Reads a record and writes what `edit` makes of it, in one transaction.
     async fn apply(&self, id: &str, edit: Edit) -> Result<()> {
         let tx = self.begin(&[MODELS, CHUNKS], TransactionMode::ReadWrite)?;
-        match edit_in(&tx, id, edit).await {
-            Ok(()) => commit(tx).await,
-            Err(e) => {
+        let models = tx.object_store(MODELS).map_err(writing)?;
+        let chunks = tx.object_store(CHUNKS).map_err(writing)?;
+        let mut read = models.get(Query::Key(id.into())).map_err(reading)?;
+        let raw = IdbTransaction::from(tx);
+        // Its callbacks are set here, before it can end.
+        let ended = Transaction::from(raw.clone()).into_future();
+        let (sender, mut receiver) = futures_channel::oneshot::channel();
+        let (id, tx) = (id.to_owned(), raw.clone());
+        // Within the event: a transaction ends when an event leaves it without a request, and where threads share memory a
+        // task that waited for the event runs only later.
+        read.on_success(move |event| {
+            let record = event.target().and_then(|read| read.result()).map_err(reading);
+            let written = record.and_then(|record| write(&models, &chunks, &id, edit(record_of(record)?)?));
+            if written.is_err() {
                 // One that failed by itself cannot be ended again.
                 let _ = tx.abort();
-                Err(e)
             }
+            let _ = sender.send(written); // whoever asked is waiting below
+        });
+        let outcome = ended.await;
+        if let Ok(Some(Err(e))) = receiver.try_recv() {
+            return Err(e);
         }
+        // Where storage is full, this is where it shows.
+        match (outcome, raw.error()) {
+            (Ok(result), _) if result.is_committed() => Ok(()),
+            (_, Some(exception)) => Err(storage_error("storing failed", &exception)),
+            (Err(e), None) => Err(writing(e)),
+            (Ok(_), None) => Err(Error::new(Code::Cache, "the browser broke off storing")),
+        }
+    }
+
+    /// Runs to its end though nobody may want the result any more: a request that was sent calls back, and whoever takes
+    /// the call has to live until then.
+    fn to_its_end<T: 'static>(
+        &self,
+        work: impl Future<Output = T> + 'static,
+    ) -> LocalBoxFuture<'static, Result<T>> {
+        let (sender, receiver) = futures_channel::oneshot::channel();
+        let connection = Rc::clone(&self.database);
+        wasm_bindgen_futures::spawn_local(async move {
+            let _ = sender.send(work.await);
+            drop(connection);
+        });
+        Box::pin(receiver.map_err(|_| Error::internal("a request without an answer")))
     }
 }
 
-async fn edit_in(tx: &Transaction, id: &str, edit: Edit) -> Result<()> {
-    let Change { record, clear, put } = edit(get_record(tx, id).await?)?;
-    let chunks = tx.object_store(CHUNKS).map_err(writing)?;
+/// Asks for everything that a change writes.
+fn write(models: &ObjectStore, chunks: &ObjectStore, id: &str, change: Change) -> Result<()> {
+    let Change { record, clear, put } = change;
     let cleared = match clear {
         Clear::Nothing => None,
         Clear::Part(n) => Some(Array::of2(&id.into(), &(n as f64).into())),
@@ -103,22 +144,21 @@ async fn edit_in(tx: &Transaction, id: &str, edit: Edit) -> Result<()> {
         let past = from.slice(0, from.length());
         past.push(&Array::new());
         let range = KeyRange::bound(&from, &past, None, Some(true)).map_err(writing)?;
-        chunks.delete(range).map_err(writing)?.await.map_err(writing)?;
+        chunks.delete(range).map_err(writing)?;
     }
     if let Some((key, chunk)) = &put {
-        chunks.put(chunk.as_js(), Some(&key_of(key))).map_err(writing)?.await.map_err(writing)?;
+        chunks.put(chunk.as_js(), Some(&key_of(key))).map_err(writing)?;
     }
-    let models = tx.object_store(MODELS).map_err(writing)?;
     let key: JsValue = id.into();
     match &record {
         Some(record) => {
             let value = serde_wasm_bindgen::to_value(record)
                 .map_err(|e| Error::internal("a record cannot be stored").with_cause(e.to_string()))?;
-            models.put(&value, Some(&key)).map_err(writing)?.await.map_err(writing)?;
-            Ok(())
+            models.put(&value, Some(&key)).map_err(writing)?;
         }
-        None => models.delete(Query::Key(key)).map_err(writing)?.await.map_err(writing),
+        None => drop(models.delete(Query::Key(key)).map_err(writing)?),
     }
+    Ok(())
 }
 
 impl Storage for IndexedDb {
@@ -145,7 +185,8 @@ impl Storage for IndexedDb {
 
     fn change(&self, id: &str, edit: Edit) -> LocalBoxFuture<'static, Result<()>> {
         let (this, id) = (self.clone(), id.to_owned());
-        Box::pin(async move { this.apply(&id, edit).await })
+        let applied = self.to_its_end(async move { this.apply(&id, edit).await });
+        Box::pin(async move { applied.await? })
     }
 
     fn chunk(&self, key: &ChunkKey) -> LocalBoxFuture<'static, Result<Option<Chunk>>> {
@@ -159,18 +200,10 @@ impl Storage for IndexedDb {
             Ok(answer) => answer,
             Err(e) => return Box::pin(std::future::ready(Err(e))),
         };
-        // A request that was sent calls back: whoever takes the call has to live until then, though nobody may want the
-        // answer any more.
-        let (sender, receiver) = futures_channel::oneshot::channel();
-        let connection = Rc::clone(&self.database);
-        wasm_bindgen_futures::spawn_local(async move {
-            let _ = sender.send(answer.await);
-            drop(connection);
-        });
+        let answer = self.to_its_end(answer);
         Box::pin(async move {
-            let value = receiver.await.map_err(|_| Error::internal("a request without an answer"))?;
-            let bytes = value.map_err(reading)?.and_then(|v| v.dyn_into::<Uint8Array>().ok());
-            Ok(bytes.map(Chunk::from_js))
+            let value = answer.await?.map_err(reading)?;
+            Ok(value.and_then(|v| v.dyn_into::<Uint8Array>().ok()).map(Chunk::from_js))
         })
     }
 
@@ -194,16 +227,9 @@ async fn get_record(tx: &Transaction, id: &str) -> Result<Option<Record>> {
     request.await.map_err(reading)?.map(from_js).transpose()
 }
 
-/// Waits until a transaction is stored. Where storage is full, this is where it shows.
-async fn commit(tx: Transaction) -> Result<()> {
-    let raw = IdbTransaction::from(tx);
-    let outcome = Transaction::from(raw.clone()).await;
-    match (outcome, raw.error()) {
-        (Ok(result), _) if result.is_committed() => Ok(()),
-        (_, Some(exception)) => Err(storage_error("storing failed", &exception)),
-        (Err(e), None) => Err(writing(e)),
-        (Ok(_), None) => Err(Error::new(Code::Cache, "the browser broke off storing")),
-    }
+/// What a request for a record found; `undefined`: there is none.
+fn record_of(found: JsValue) -> Result<Option<Record>> {
+    if found.is_undefined() { Ok(None) } else { from_js(found).map(Some) }
 }
 
 fn from_js(value: JsValue) -> Result<Record> {
