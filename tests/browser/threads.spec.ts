@@ -2,6 +2,7 @@
 
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Page } from "@playwright/test";
 import { expect, ROOT, serve, test, type Api, type Site } from "./fixtures.ts";
 import { QWEN2, QWEN3 } from "./models.ts";
 
@@ -13,8 +14,14 @@ const isolatedTest = test.extend<object, { isolated: Site }>({
   }, { scope: "worker" }],
 });
 
+interface Options {
+  backend: "cpu" | "webgpu";
+  threads?: number;
+  variant?: "simd" | "relaxed";
+}
+
 /** Loads a model and lets it answer; in the page. */
-const answer = async ({ url, options }: { url: string; options: Parameters<Api["Engine"]["load"]>[1] }) => {
+const answer = async ({ url, options }: { url: string; options: Options }) => {
   const { Engine, Cache } = (await import(`${location.origin}/pkg/index.js`)) as Api;
   const engine = await Engine.load(url, options);
   const prompt = Array.from({ length: 150 }, (_, i) => (37 * i) % 400 + 3);
@@ -24,18 +31,20 @@ const answer = async ({ url, options }: { url: string; options: Parameters<Api["
   return { isolated: crossOriginIsolated, info: engine.info, ids: choice.token_ids, logprobs: choice.logprobs, cached: (await Cache.list()).map((m) => m.complete) };
 };
 
+const run = (page: Page, url: string, options: Options) => page.evaluate(answer, { url, options });
+
 for (const model of [QWEN3, QWEN2]) {
   for (const variant of ["simd", "relaxed"] as const) {
     isolatedTest(`${variant}, ${model}: two and four threads answer as one does, bit for bit`, async ({ page, hub, isolated }) => {
       await page.goto(isolated.url);
       const url = hub.directUrl(model);
-      const one = await page.evaluate(answer, { url, options: { backend: "cpu", threads: 1, variant } });
+      const one = await run(page, url, { backend: "cpu", threads: 1, variant });
       expect(one.isolated).toBe(true);
       expect(one.info.threads).toBe(1);
       expect(one.info.threadsHint).toBeUndefined();
       expect(one.info.features.includes("relaxed-simd")).toBe(variant === "relaxed");
       for (const threads of [2, 4]) {
-        const many = await page.evaluate(answer, { url, options: { backend: "cpu", threads, variant } });
+        const many = await run(page, url, { backend: "cpu", threads, variant });
         expect(many.info.threads).toBe(threads);
         expect(many.info.from).toBe("cache"); // what shared memory holds can be stored and read back
         expect(many.ids).toEqual(one.ids);
@@ -47,12 +56,12 @@ for (const model of [QWEN3, QWEN2]) {
 
 isolatedTest("with shared memory a download is stored, verified and found again", async ({ page, hub, isolated }) => {
   await page.goto(isolated.url);
-  const run = () => page.evaluate(answer, { url: hub.hubUrl(QWEN3), options: { backend: "cpu", threads: 2 } });
-  const first = await run();
+  const load = () => run(page, hub.hubUrl(QWEN3), { backend: "cpu", threads: 2 });
+  const first = await load();
   expect(first.info.from).toBe("network");
   expect(first.cached).toEqual([true]);
   hub.reset();
-  const second = await run();
+  const second = await load();
   expect(second.info.from).toBe("cache");
   expect(hub.sent()).toBe(0);
   expect(second.ids).toEqual(first.ids);
@@ -61,20 +70,20 @@ isolatedTest("with shared memory a download is stored, verified and found again"
 isolatedTest("threads are used without asking, and on the GPU there are none", async ({ page, hub, isolated }) => {
   await page.goto(isolated.url);
   const url = hub.directUrl(QWEN3);
-  const cpu = await page.evaluate(answer, { url, options: { backend: "cpu" } });
+  const cpu = await run(page, url, { backend: "cpu" });
   const { hardwareConcurrency, threads } = await page.evaluate(async () => {
     const { Engine } = (await import(`${location.origin}/pkg/index.js`)) as Api;
     return { hardwareConcurrency: navigator.hardwareConcurrency, threads: (await Engine.probe()).threads };
   });
   expect(threads).toMatchObject({ available: true, default: cpu.info.threads });
   expect(cpu.info.threads > 1).toBe(hardwareConcurrency > 1);
-  const gpu = await page.evaluate(answer, { url, options: { backend: "webgpu", threads: 4 } });
+  const gpu = await run(page, url, { backend: "webgpu", threads: 4 });
   expect(gpu.info).toMatchObject({ backend: "webgpu", threads: 1 });
 });
 
 test("a page that is not isolated has one thread and is told why", async ({ page, hub, site }) => {
   await page.goto(site.url);
-  const got = await page.evaluate(answer, { url: hub.directUrl(QWEN3), options: { backend: "cpu", threads: 4 } });
+  const got = await run(page, hub.directUrl(QWEN3), { backend: "cpu", threads: 4 });
   expect(got.isolated).toBe(false);
   expect(got.info.threads).toBe(1);
   expect(got.info.threadsHint).toMatch(/Cross-Origin-Opener-Policy: same-origin.*qwenlet\/coi/);
@@ -99,7 +108,7 @@ test("qwenlet/coi isolates a page whose host sets no headers", async ({ page, hu
       return isolate("coi-sw.js");
     });
     expect(again).toBe(true);
-    const got = await page.evaluate(answer, { url: hub.directUrl(QWEN3), options: { backend: "cpu", threads: 2 } });
+    const got = await run(page, hub.directUrl(QWEN3), { backend: "cpu", threads: 2 });
     expect(got.info.threads).toBe(2);
   } finally {
     rmSync(file);
