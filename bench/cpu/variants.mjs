@@ -16,11 +16,10 @@ export const VARIANTS = {
 };
 
 /** Why a loaded qwenlet is not the variant that was wished for; undefined where it is. */
-export function mismatch({ variant, threads }, { features }) {
-  const relaxed = (features ?? []).includes("relaxed-simd");
-  if (variant === "relaxed" && !relaxed) return "this build, or this browser, has no relaxed SIMD";
-  if (variant === "simd" && (relaxed || !features.includes("simd128"))) return "the simd128 build was not loaded";
-  const have = features.map((f) => /^threads[=: ]?(\d+)$/.exec(f)?.[1]).find(Boolean) ?? "1";
-  if (threads && Number(have) !== threads) return `it runs on ${have} thread(s)`;
+export function mismatch({ variant, threads }, info) {
+  const relaxed = info.features.includes("relaxed-simd");
+  if (variant === "relaxed" && !relaxed) return "this browser has no relaxed SIMD";
+  if (variant === "simd" && relaxed) return "the simd128 build was not loaded";
+  if (threads && info.threads !== threads) return `it runs on ${info.threads} thread(s)`;
   return undefined;
 }
