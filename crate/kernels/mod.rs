@@ -42,5 +42,5 @@ pub(crate) fn zeros<T: Clone + Default>(n: usize, what: impl FnOnce() -> String)
     Ok(v)
 }
 
-#[cfg(test)]
-mod tests;
+#[cfg(any(test, feature = "checks"))]
+pub(crate) mod tests;

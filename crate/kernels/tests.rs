@@ -14,8 +14,8 @@ fn row(sequence: u32, position: u32) -> Row {
     Row { token: 0, sequence, position, output: false }
 }
 
-#[test]
-fn embed_takes_the_tokens_rows() {
+#[cfg_attr(test, test)]
+pub(crate) fn embed_takes_the_tokens_rows() {
     let table = bytes(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
     let mut out = [0.0; 4];
     embed::reference(GgmlType::F32, &table, &[2, 0], LinesMut::packed(&mut out, 2).unwrap()).unwrap();
@@ -24,8 +24,8 @@ fn embed_takes_the_tokens_rows() {
     assert!(beyond.is_err());
 }
 
-#[test]
-fn matmul_adds_bias_and_what_was_there() {
+#[cfg_attr(test, test)]
+pub(crate) fn matmul_adds_bias_and_what_was_there() {
     let weight = bytes(&[1.0, 2.0, -1.0, 0.5, 0.0, 3.0]);
     let x = [1.0, 10.0, 2.0, 0.0];
     let mut out = [100.0; 6];
@@ -36,8 +36,8 @@ fn matmul_adds_bias_and_what_was_there() {
     assert_eq!(out, [121.25, 104.0, 129.75, 102.25, 98.0, 99.75]);
 }
 
-#[test]
-fn rms_norm_works_on_each_head() {
+#[cfg_attr(test, test)]
+pub(crate) fn rms_norm_works_on_each_head() {
     let x = [3.0, 4.0, 0.0, 2.0];
     let mut out = [0.0; 4];
     let lines = LinesMut::packed(&mut out, 4).unwrap();
@@ -48,8 +48,8 @@ fn rms_norm_works_on_each_head() {
     }
 }
 
-#[test]
-fn rope_turns_half_split_pairs_and_leaves_the_rest() {
+#[cfg_attr(test, test)]
+pub(crate) fn rope_turns_half_split_pairs_and_leaves_the_rest() {
     let rope = Rope { freqs: vec![std::f64::consts::FRAC_PI_2, 0.0], scale: 2.0 };
     let mut x = [1.0, 2.0, 3.0, 4.0, 5.0];
     rope::reference(&rope, &[1], 5, LinesMut::packed(&mut x, 5).unwrap()).unwrap();
@@ -58,8 +58,8 @@ fn rope_turns_half_split_pairs_and_leaves_the_rest() {
     }
 }
 
-#[test]
-fn silu_mul_and_select_rows() {
+#[cfg_attr(test, test)]
+pub(crate) fn silu_mul_and_select_rows() {
     let mut out = [0.0; 2];
     let gate = [0.0, 1.0];
     let gate = Lines::packed(&gate, 2).unwrap();
@@ -77,8 +77,8 @@ fn silu_mul_and_select_rows() {
     assert_eq!(chosen, [2.0, 3.0]);
 }
 
-#[test]
-fn attention_weighs_the_positions_of_its_own_sequence() {
+#[cfg_attr(test, test)]
+pub(crate) fn attention_weighs_the_positions_of_its_own_sequence() {
     // Two sequences whose pages lie in reverse; one key/value head of 1 for two query heads.
     let (mut keys, mut values) = (Pool::new(3, 1, 1), Pool::new(3, 1, 1));
     let tables: [&[PageId]; 2] = [&[PageId(2), PageId(0)], &[PageId(1)]];
@@ -107,8 +107,8 @@ fn attention_weighs_the_positions_of_its_own_sequence() {
     }
 }
 
-#[test]
-fn silu_and_norm_keep_up_with_the_references_over_their_range() {
+#[cfg_attr(test, test)]
+pub(crate) fn silu_and_norm_keep_up_with_the_references_over_their_range() {
     // Seven values a line, so that the last three go through the padded end.
     let gate = [-1e4, -100.0, -20.0, -0.5, 1e-6, 30.0, 1e4];
     let up = [1.0, -2.0, 3.0, 1e3, -1e3, 0.5, 1e-3];

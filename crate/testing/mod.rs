@@ -8,7 +8,7 @@ pub(crate) mod interpreter;
 mod model;
 
 #[cfg(test)]
-pub(crate) use model::{TestModel, relative_l2};
+pub(crate) use model::TestModel;
 
 #[cfg(test)]
 use std::path::PathBuf;
@@ -97,6 +97,15 @@ fn blocks(rng: &mut Rng, ty: GgmlType, n: usize, mut scale: impl FnMut(&mut Rng)
         }
     }
     out
+}
+
+/// `|got - want| / |want|`.
+pub(crate) fn relative_l2(got: &[f32], want: &[f32]) -> f64 {
+    assert_eq!(got.len(), want.len());
+    let square = |v: f64| v * v;
+    let difference: f64 = got.iter().zip(want).map(|(a, b)| square(f64::from(*a) - f64::from(*b))).sum();
+    let size: f64 = want.iter().map(|b| square(f64::from(*b))).sum();
+    (difference / size).sqrt()
 }
 
 /// The golden data, where it is present; says so where it is not.

@@ -136,12 +136,3 @@ impl TestModel {
         Self { plan, weights: b.bytes }
     }
 }
-
-/// `|got - want| / |want|`.
-pub(crate) fn relative_l2(got: &[f32], want: &[f32]) -> f64 {
-    assert_eq!(got.len(), want.len());
-    let square = |v: f64| v * v;
-    let difference: f64 = got.iter().zip(want).map(|(a, b)| square(f64::from(*a) - f64::from(*b))).sum();
-    let size: f64 = want.iter().map(|b| square(f64::from(*b))).sum();
-    (difference / size).sqrt()
-}

@@ -404,6 +404,6 @@ impl Kernel for Merging<'_, '_> {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "checks"))]
 #[path = "tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -170,8 +170,8 @@ fn compare(what: &str, rng: &mut Rng, lengths: &[usize], rows: &[Row], shape: Sh
     }
 }
 
-#[test]
-fn every_shape_gives_what_the_reference_gives() {
+#[cfg_attr(test, test)]
+pub(crate) fn every_shape_gives_what_the_reference_gives() {
     let mut rng = Rng::new(61);
     for n in [1, 2, 63, 64, 65, 129] {
         for head_dim in [1, 5, 8, 12, 30, 64, 128, 256] {
@@ -191,8 +191,8 @@ fn every_shape_gives_what_the_reference_gives() {
     }
 }
 
-#[test]
-fn sequences_do_not_mix() {
+#[cfg_attr(test, test)]
+pub(crate) fn sequences_do_not_mix() {
     let mut rng = Rng::new(62);
     let lengths = [1400, 3, 64, 700];
     let mut rows = vec![row(0, 1399), row(3, 699), row(1, 2), row(2, 63)];
@@ -204,8 +204,8 @@ fn sequences_do_not_mix() {
     }
 }
 
-#[test]
-fn scores_and_values_of_any_size_are_held() {
+#[cfg_attr(test, test)]
+pub(crate) fn scores_and_values_of_any_size_are_held() {
     let mut rng = Rng::new(63);
     let rows: Vec<Row> = (0..130).map(|p| row(0, p)).collect();
     for (q, k, v) in [
@@ -234,8 +234,8 @@ fn scores_and_values_of_any_size_are_held() {
     }
 }
 
-#[test]
-fn a_row_gives_the_same_bits_alone_and_among_others() {
+#[cfg_attr(test, test)]
+pub(crate) fn a_row_gives_the_same_bits_alone_and_among_others() {
     let mut rng = Rng::new(64);
     let (state, tables) = filled(&mut rng, &[200], SHAPE);
     let tables = [tables[0].as_slice()];
@@ -251,8 +251,8 @@ fn a_row_gives_the_same_bits_alone_and_among_others() {
     }
 }
 
-#[test]
-fn what_is_no_number_shows_in_rows_that_see_it_alone() {
+#[cfg_attr(test, test)]
+pub(crate) fn what_is_no_number_shows_in_rows_that_see_it_alone() {
     let mut rng = Rng::new(65);
     let (mut state, tables) = filled(&mut rng, &[80], SHAPE);
     let bad = vec![f32::NAN; SHAPE.n_kv_heads * SHAPE.head_dim];
@@ -270,6 +270,7 @@ fn what_is_no_number_shows_in_rows_that_see_it_alone() {
     }
 }
 
+#[cfg(test)]
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
     let mut rng = Rng::new(66);

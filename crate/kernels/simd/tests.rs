@@ -63,6 +63,23 @@ pub(crate) fn exp_is_accurate_over_its_range() {
 }
 
 #[cfg_attr(test, test)]
+pub(crate) fn the_larger_of_two_is_the_first_unless_it_is_less() {
+    const VALUES: [f32; 6] = [f32::NAN, 1.0, -2.0, f32::NEG_INFINITY, 0.0, -0.0];
+    let got = on_simd!(|s| -> Vec<u32> {
+        let pairs = VALUES.iter().flat_map(|&a| VALUES.iter().map(move |&b| (a, b)));
+        let larger = pairs.flat_map(|(a, b)| {
+            let mut lanes = [0.0; 4];
+            s.store(s.max(s.splat(a), s.splat(b)), &mut lanes);
+            lanes
+        });
+        larger.map(f32::to_bits).collect()
+    });
+    let pairs = VALUES.iter().flat_map(|&a| VALUES.iter().map(move |&b| if a < b { b } else { a }));
+    let want: Vec<u32> = pairs.flat_map(|v| [v.to_bits(); 4]).collect();
+    assert_eq!(got, want);
+}
+
+#[cfg_attr(test, test)]
 pub(crate) fn integer_operations_agree_with_the_scalar_form() {
     let work = || {
         on_simd!(|s| -> Vec<i32> {

@@ -51,7 +51,8 @@ macro_rules! simd128_operations {
 
         #[inline(always)]
         fn max(self, a: v128, b: v128) -> v128 {
-            f32x4_pmax(a, b)
+            // Not f32x4_pmax: with relaxed SIMD at hand the compiler makes a relaxed_max of it, which loses a NaN.
+            v128_bitselect(b, a, f32x4_lt(a, b))
         }
 
         #[inline(always)]

@@ -106,21 +106,21 @@ impl<P: FnMut(usize, i16)> Kernel for Quantize<'_, P> {
 }
 
 /// What a head's key or value is after it was stored.
-#[cfg(test)]
+#[cfg(any(test, feature = "checks"))]
 pub(crate) fn round(x: &mut [f32]) {
     let mut stored = vec![0; x.len()];
     let scale = quantize(x, |i, q| stored[i] = q);
     x.iter_mut().zip(stored).for_each(|(x, q)| *x = f32::from(q) * scale);
 }
 
-#[cfg(test)]
-mod tests {
+#[cfg(any(test, feature = "checks"))]
+pub(crate) mod tests {
     use super::*;
     use crate::kernels::simd::with_scalar;
     use crate::testing::Rng;
 
-    #[test]
-    fn values_of_any_size_are_held_within_their_heads_resolution() {
+    #[cfg_attr(test, test)]
+    pub(crate) fn values_of_any_size_are_held_within_their_heads_resolution() {
         let mut rng = Rng::new(51);
         for size in [1e-30, 1e-4, 1.0, 65504.0, 1e9, 3e38] {
             for n in [1, 3, 4, 7, 64, 128] {
@@ -143,8 +143,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_is_no_number_shows() {
+    #[cfg_attr(test, test)]
+    pub(crate) fn what_is_no_number_shows() {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut x = [1.0, 2.0, 3.0, 4.0, bad];
             round(&mut x);
@@ -152,8 +152,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_position_writes_its_own_slot_alone() {
+    #[cfg_attr(test, test)]
+    pub(crate) fn a_position_writes_its_own_slot_alone() {
         for dim in [3, 8, 64] {
             let (mut data, mut scales) = (vec![0; head_len(dim)], vec![0.0; HEAD_SCALES]);
             let mut rng = Rng::new(52);
