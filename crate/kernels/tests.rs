@@ -4,6 +4,7 @@ use super::*;
 use crate::plan::state::{PAGE_TOKENS, PageId};
 use crate::plan::{Rope, Row};
 use crate::quant::GgmlType;
+use crate::threads::Pool as Threads;
 use store_kv::Pool;
 
 fn bytes(values: &[f32]) -> Vec<u8> {
@@ -114,7 +115,7 @@ pub(crate) fn silu_and_norm_keep_up_with_the_references_over_their_range() {
     let up = [1.0, -2.0, 3.0, 1e3, -1e3, 0.5, 1e-3];
     let (gate, up) = (Lines::packed(&gate, 7).unwrap(), Lines::packed(&up, 7).unwrap());
     let (mut got, mut want) = ([9.0; 7], [0.0; 7]);
-    silu_mul::forward(gate, up, LinesMut::packed(&mut got, 7).unwrap()).unwrap();
+    silu_mul::forward(gate, up, LinesMut::packed(&mut got, 7).unwrap(), &Threads::alone()).unwrap();
     silu_mul::reference(gate, up, LinesMut::packed(&mut want, 7).unwrap()).unwrap();
     for (got, want) in got.iter().zip(want) {
         assert!((got - want).abs() <= 1e-6 * want.abs() + 1e-30, "{got}, not {want}");

@@ -131,7 +131,8 @@ impl Prepared {
                 result?;
             }
             Op::SiluMul { gate, up, out } => {
-                silu_mul::forward(self.lines_of(gate)?, self.lines_of(up)?, self.out(memory, out)?)?;
+                let out = self.out(memory, out)?;
+                silu_mul::forward(self.lines_of(gate)?, self.lines_of(up)?, out, &self.pool)?;
             }
             Op::SelectRows { x, out } => {
                 select_rows::reference(batch.rows, self.lines_of(x)?, self.out(memory, out)?)?;

@@ -1,8 +1,11 @@
 //! `out = gate * sigmoid(gate) * up`.
 
+use std::ops::Range;
+
 use super::simd::{Kernel, Simd, dispatch, exp};
-use super::{Lines, LinesMut, check};
+use super::{Lines, LinesMut, SharedLines, check};
 use crate::error::Result;
+use crate::threads::Pool;
 
 /// # Errors
 /// `internal` where shapes do not fit.
@@ -28,26 +31,34 @@ pub fn reference(gate: Lines<'_>, up: Lines<'_>, mut out: LinesMut<'_>) -> Resul
 ///
 /// # Errors
 /// `internal` where shapes do not fit.
-pub fn forward(gate: Lines<'_>, up: Lines<'_>, out: LinesMut<'_>) -> Result<()> {
+pub fn forward(gate: Lines<'_>, up: Lines<'_>, mut out: LinesMut<'_>, pool: &Pool) -> Result<()> {
     check_shape(gate, up, &out)?;
-    dispatch(Forward { gate, up, out });
+    let out = SharedLines::new(&mut out);
+    pool.split(gate.n(), LEAST_LINES, |lines| dispatch(Forward { gate, up, out, lines }));
     Ok(())
 }
 
-pub(crate) struct Forward<'a, 'b> {
-    pub(crate) gate: Lines<'a>,
-    pub(crate) up: Lines<'a>,
-    pub(crate) out: LinesMut<'b>,
+/// Lines that are worth another thread's attention.
+const LEAST_LINES: usize = 4;
+
+struct Forward<'a> {
+    gate: Lines<'a>,
+    up: Lines<'a>,
+    out: SharedLines<'a>,
+    lines: Range<usize>,
 }
 
-impl Kernel for Forward<'_, '_> {
+impl Kernel for Forward<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(mut self, s: S) {
-        for (r, (gate, up)) in self.gate.iter().zip(self.up.iter()).enumerate() {
-            let ((gate, gate_rest), (up, up_rest)) = (gate.as_chunks::<4>(), up.as_chunks::<4>());
-            let (out, out_rest) = self.out.line(r).as_chunks_mut::<4>();
+    fn run<S: Simd>(self, s: S) {
+        for line in self.lines {
+            let (gate, gate_rest) = self.gate.line(line).as_chunks::<4>();
+            let (up, up_rest) = self.up.line(line).as_chunks::<4>();
+            // SAFETY: the line is one of this part's.
+            let out = unsafe { self.out.columns(line, 0..self.out.width()) };
+            let (out, out_rest) = out.as_chunks_mut::<4>();
             for ((out, g), u) in out.iter_mut().zip(gate).zip(up) {
                 four(s, g, u, out);
             }
