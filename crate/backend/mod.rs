@@ -6,13 +6,15 @@ pub mod webgpu;
 use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
+use serde::Serialize;
 
 use crate::error::Result;
 use crate::plan::state::{PageCopy, PageId};
-use crate::plan::{Batch, BufferId, Plan, WeightId};
+use crate::plan::{Batch, BufferId, Plan, RowSet, WeightId};
 
 /// Which backend, where that has to be said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum BackendKind {
     Cpu,
     WebGpu,
@@ -52,6 +54,32 @@ pub struct RunLimits {
     pub n_pages: usize,
     /// Gives every buffer memory of its own, so that `read_buffer` can show any of them.
     pub keep_buffers: bool,
+}
+
+impl RunLimits {
+    /// Lines that a buffer of these rows needs.
+    pub fn lines(&self, rows: RowSet) -> usize {
+        match rows {
+            RowSet::All => self.max_rows,
+            RowSet::Output => self.max_outputs,
+        }
+    }
+}
+
+/// Bytes that a prepared plan holds once every page of state is in use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Footprint {
+    pub weights: u64,
+    /// Keys and values of the whole context.
+    pub kv: u64,
+    /// Activations, tables, what goes to the device and comes back.
+    pub scratch: u64,
+}
+
+impl Footprint {
+    pub fn total(&self) -> u64 {
+        self.weights + self.kv + self.scratch
+    }
 }
 
 /// What runs cost since the counters were last taken; a CPU has no dispatches.

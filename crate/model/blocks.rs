@@ -1,6 +1,6 @@
 //! Plan fragments that families share: attention, gated MLP, output head.
 
-use super::builder::Builder;
+use super::builder::{Builder, EMBEDDING, HEAD};
 use super::config::Config;
 use crate::error::Result;
 use crate::plan::{LayerState, Op, RowSet, Slice};
@@ -109,7 +109,7 @@ pub(super) fn head(b: &mut Builder<'_>, c: &Config, residual: Slice, n_vocab: u3
     let x = b.buffer("final_norm", c.hidden_size, RowSet::Output);
     b.push(Op::RmsNorm { x: selected, weight, eps: c.rms_norm_eps, out: x });
     // Tied embeddings: files leave the head out.
-    let name = if b.has("output.weight") { "output.weight" } else { "token_embd.weight" };
+    let name = if b.has(HEAD) { HEAD } else { EMBEDDING };
     let weight = b.matrix(name, n_vocab, c.hidden_size)?;
     let logits = b.buffer("logits", n_vocab, RowSet::Output);
     b.push(Op::MatMul { x, weight, bias: None, out: logits, accumulate: false });

@@ -7,10 +7,65 @@ use crate::gguf::{ModelFiles, TensorInfo};
 use crate::plan::{
     Buffer, BufferId, LayerState, Op, Plan, Rope, RowSet, Slice, Weight, WeightId, WeightKind,
 };
+use crate::quant::GgmlType;
 
-/// # Errors
-/// `invalid-model` naming the tensor.
-pub(super) fn require<'a>(files: &'a ModelFiles, name: &str) -> Result<&'a TensorInfo> {
+/// The tensors that a plan can be made of: a file's, or those that an [`Outline`](super::Outline) stands for.
+pub(super) trait Tensors {
+    fn has(&self, name: &str) -> bool;
+
+    /// The type of the tensor of this name and of these dimensions.
+    ///
+    /// # Errors
+    /// `invalid-model` where there is none.
+    fn find(&self, name: &str, kind: WeightKind, rows: u32, cols: u32) -> Result<GgmlType>;
+
+    /// Rows of the table of embeddings: tokens, and perhaps padding.
+    ///
+    /// # Errors
+    /// `invalid-model` where there is no table.
+    fn n_vocab(&self) -> Result<u32>;
+}
+
+impl Tensors for ModelFiles {
+    fn has(&self, name: &str) -> bool {
+        self.tensor(name).is_some()
+    }
+
+    fn find(&self, name: &str, kind: WeightKind, rows: u32, cols: u32) -> Result<GgmlType> {
+        let info = require(self, name)?;
+        let (expected, shape): (Vec<u64>, String) = match kind {
+            WeightKind::Matrix => (vec![cols.into(), rows.into()], format!("[{cols}, {rows}]")),
+            WeightKind::Vector => (vec![cols.into()], format!("[{cols}]")),
+        };
+        let trailing_ones = info.dims.iter().rev().take_while(|&&d| d == 1).count();
+        let dims = &info.dims[..info.dims.len() - trailing_ones.min(info.dims.len() - 1)];
+        let same = dims == expected || (rows == 1 && dims == [u64::from(cols)]);
+        if !same {
+            return Err(Error::new(
+                Code::InvalidModel,
+                format!("tensor {name} has shape {:?} where the metadata asks for {shape}", info.dims),
+            ));
+        }
+        Ok(info.ty)
+    }
+
+    fn n_vocab(&self) -> Result<u32> {
+        let embedding = require(self, EMBEDDING)?;
+        embedding.dims.get(1).and_then(|&n| u32::try_from(n).ok()).filter(|&n| n > 0).ok_or_else(|| {
+            Error::new(
+                Code::InvalidModel,
+                format!("tensor {EMBEDDING} has shape {:?}, not [hidden, vocabulary]", embedding.dims),
+            )
+        })
+    }
+}
+
+/// The table of embeddings; every family has it.
+pub(super) const EMBEDDING: &str = "token_embd.weight";
+/// The output head, where it is not the table of embeddings.
+pub(super) const HEAD: &str = "output.weight";
+
+fn require<'a>(files: &'a ModelFiles, name: &str) -> Result<&'a TensorInfo> {
     files.tensor(name).map(|t| t.info).ok_or_else(|| {
         Error::new(
             Code::InvalidModel,
@@ -21,13 +76,13 @@ pub(super) fn require<'a>(files: &'a ModelFiles, name: &str) -> Result<&'a Tenso
 
 /// A plan under construction.
 pub(super) struct Builder<'a> {
-    files: &'a ModelFiles,
+    tensors: &'a dyn Tensors,
     by_name: HashMap<String, WeightId>,
     plan: Plan,
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(files: &'a ModelFiles, rope: Rope) -> Self {
+    pub(super) fn new(tensors: &'a dyn Tensors, rope: Rope) -> Self {
         let plan = Plan {
             buffers: Vec::new(),
             weights: Vec::new(),
@@ -37,11 +92,11 @@ impl<'a> Builder<'a> {
             logits: BufferId(0),
             n_vocab: 0,
         };
-        Self { files, by_name: HashMap::new(), plan }
+        Self { tensors, by_name: HashMap::new(), plan }
     }
 
     pub(super) fn has(&self, tensor: &str) -> bool {
-        self.files.tensor(tensor).is_some()
+        self.tensors.has(tensor)
     }
 
     pub(super) fn buffer(&mut self, name: impl Into<String>, width: u32, rows: RowSet) -> Slice {
@@ -69,25 +124,12 @@ impl<'a> Builder<'a> {
     }
 
     fn weight(&mut self, name: &str, kind: WeightKind, rows: u32, cols: u32) -> Result<WeightId> {
-        let info = require(self.files, name)?;
-        let (expected, shape): (Vec<u64>, String) = match kind {
-            WeightKind::Matrix => (vec![cols.into(), rows.into()], format!("[{cols}, {rows}]")),
-            WeightKind::Vector => (vec![cols.into()], format!("[{cols}]")),
-        };
-        let trailing_ones = info.dims.iter().rev().take_while(|&&d| d == 1).count();
-        let dims = &info.dims[..info.dims.len() - trailing_ones.min(info.dims.len() - 1)];
-        let same = dims == expected || (rows == 1 && dims == [u64::from(cols)]);
-        if !same {
-            return Err(Error::new(
-                Code::InvalidModel,
-                format!("tensor {name} has shape {:?} where the metadata asks for {shape}", info.dims),
-            ));
-        }
+        let ty = self.tensors.find(name, kind, rows, cols)?;
         if let Some(&id) = self.by_name.get(name) {
             return Ok(id);
         }
         let id = WeightId(self.plan.weights.len() as u32);
-        self.plan.weights.push(Weight { name: name.to_owned(), kind, ty: info.ty, rows, cols });
+        self.plan.weights.push(Weight { name: name.to_owned(), kind, ty, rows, cols });
         self.by_name.insert(name.to_owned(), id);
         Ok(id)
     }

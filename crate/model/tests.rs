@@ -193,3 +193,61 @@ fn shared_memory_never_holds_two_living_buffers() {
     assert_eq!(written.len(), plan.buffers.len());
     assert!(layout.slots.len() < plan.buffers.len() / 2);
 }
+
+fn outline(
+    architecture: &str,
+    [layers, hidden_size, intermediate_size, heads, kv_heads, head_dim]: [u32; 6],
+    tied: bool,
+    quantization: &str,
+) -> Outline {
+    Outline {
+        architecture: architecture.to_owned(),
+        layers,
+        hidden_size,
+        intermediate_size,
+        heads,
+        kv_heads,
+        head_dim,
+        vocab: 151_936,
+        context_length: 32_768,
+        tied,
+        quantization: quantization.to_owned(),
+    }
+}
+
+/// The sizes of published files hold the recipes and the shapes of an outline to the truth, to the last kilobytes.
+#[test]
+fn outlines_have_the_sizes_of_the_published_files() {
+    let qwen25_05b = [24, 896, 4864, 14, 2, 64];
+    let qwen3_06b = [28, 1024, 3072, 16, 8, 128];
+    for (architecture, shape, tied, mix, bytes) in [
+        ("qwen2", qwen25_05b, false, "Q8_0", 675_710_816u64),
+        ("qwen2", qwen25_05b, true, "Q4_K_M", 397_808_192),
+        ("qwen2", [28, 1536, 8960, 12, 2, 128], false, "Q4_K_M", 1_117_320_736),
+        ("qwen2", [36, 2048, 11_008, 16, 2, 128], false, "Q4_K_M", 2_104_932_768),
+        ("qwen3", qwen3_06b, true, "Q8_0", 639_446_688),
+        ("qwen3", [28, 2048, 6144, 16, 8, 128], true, "Q8_0", 1_834_426_016),
+        ("qwen3", [36, 2560, 9728, 32, 8, 128], true, "Q4_K_M", 2_497_280_256),
+    ] {
+        let reckoned = outline(architecture, shape, tied, mix).file_bytes();
+        assert!(reckoned.abs_diff(bytes) < 8_000, "{architecture} {shape:?} {mix}: {reckoned}, not {bytes}");
+    }
+}
+
+#[test]
+fn an_outline_of_the_unknown_is_refused() {
+    let shape = [2, 64, 96, 4, 2, 32];
+    let code = |o: &Outline| Model::from_outline(o).unwrap_err().code();
+    assert_eq!(code(&outline("llama", shape, true, "Q8_0")), Code::UnsupportedArchitecture);
+    assert_eq!(code(&outline("qwen3", shape, true, "IQ2_M")), Code::UnsupportedQuantization);
+}
+
+#[test]
+fn an_outline_gives_the_plan_of_the_file_that_it_stands_for() {
+    let from_file = model(&metadata("qwen3", &[]), tensors()).unwrap().plan;
+    let small = Outline { vocab: VOCAB as u32, ..outline("qwen3", [2, 64, 96, 4, 2, 32], true, "Q8_0") };
+    let outlined = Model::from_outline(&small).unwrap().plan;
+    assert_eq!(outlined.ops, from_file.ops);
+    let shapes = |p: &Plan| p.weights.iter().map(|w| (w.name.clone(), w.rows, w.cols)).collect::<Vec<_>>();
+    assert_eq!(shapes(&outlined), shapes(&from_file));
+}

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
 
-use super::{Backend, BackendInfo, BackendKind, RunLimits, RunStats};
+use super::{Backend, BackendInfo, BackendKind, Footprint, RunLimits, RunStats};
 use crate::error::{Error, Result, ResultExt};
 use crate::kernels::attention::tasks::Tasks;
 use crate::kernels::matmul::{Activations, Matrix};
@@ -32,6 +32,46 @@ pub struct CpuBackend {
     pool: Rc<Pool>,
     prepared: Option<Prepared>,
     stats: RunStats,
+}
+
+/// What a prepared plan holds, without allocating it.
+///
+/// # Errors
+/// `internal` for a weight whose rows are not whole blocks.
+pub fn footprint(plan: &Plan, limits: RunLimits) -> Result<Footprint> {
+    let weights = plan.weights.iter().map(|w| match w.kind {
+        WeightKind::Matrix => Matrix::bytes_of(w.ty, w.rows as usize, w.cols as usize),
+        WeightKind::Vector => Ok(4 * u64::from(w.cols)),
+    });
+    let layout = if limits.keep_buffers { Layout::separate(plan) } else { Layout::shared(plan) };
+    let slots = layout.slots.iter().map(|slot| 4 * limits.lines(slot.rows) as u64 * u64::from(slot.width));
+    let rotations = 2 * 4 * (limits.max_rows * plan.rope.freqs.len()) as u64;
+    let activations = Activations::bytes_of(limits.max_rows, widest_input(plan));
+    let (width, n_heads) = longest_query(plan);
+    let attention = Tasks::bytes_of(limits.max_rows, limits.n_pages, limits.max_sequences, width, n_heads);
+    Ok(Footprint {
+        weights: weights.sum::<Result<u64>>()?,
+        kv: State::new(&plan.layers, limits.n_pages)?.bytes_when_full(),
+        scratch: slots.sum::<u64>() + rotations + activations + attention,
+    })
+}
+
+/// Values of the longest line that a matrix product reads.
+fn widest_input(plan: &Plan) -> usize {
+    let widths = plan.ops.iter().map(|op| if let Op::MatMul { x, .. } = op { x.width } else { 0 });
+    widths.max().unwrap_or(0) as usize
+}
+
+/// Values, as attention holds them, and heads of the longest line of queries.
+fn longest_query(plan: &Plan) -> (usize, usize) {
+    let queries = plan.ops.iter().filter_map(|op| match op {
+        Op::Attention { q, n_heads, .. } => {
+            let head_dim = padded(q.width.checked_div(*n_heads).unwrap_or(0) as usize);
+            Some((head_dim * *n_heads as usize, *n_heads as usize))
+        }
+        _ => None,
+    });
+    queries.fold((0, 0), |(width, heads), (w, h)| (usize::max(width, w), usize::max(heads, h)))
 }
 
 /// A plan with its memory.
@@ -105,10 +145,7 @@ impl Prepared {
             .slots
             .iter()
             .map(|slot| {
-                let rows = match slot.rows {
-                    RowSet::All => limits.max_rows,
-                    RowSet::Output => limits.max_outputs,
-                };
+                let rows = limits.lines(slot.rows);
                 zeros(rows * slot.width as usize, || format!("{rows} rows of {} activations", slot.width))
             })
             .collect::<Result<_>>()?;
@@ -129,21 +166,12 @@ impl Prepared {
             .zip(&plan.weights)
             .map(|(weight, w)| weight.context(|| format!("tensor {}", w.name)))
             .collect::<Result<Vec<_>>>()?;
-        let widest = plan.ops.iter().map(|op| if let Op::MatMul { x, .. } = op { x.width } else { 0 }).max();
-        let queries = plan.ops.iter().filter_map(|op| match op {
-            Op::Attention { q, n_heads, .. } => {
-                let head_dim = padded(q.width.checked_div(*n_heads).unwrap_or(0) as usize);
-                Some((head_dim * *n_heads as usize, *n_heads as usize))
-            }
-            _ => None,
-        });
-        let (width, n_heads) =
-            queries.fold((0, 0), |(width, heads), (w, h)| (usize::max(width, w), usize::max(heads, h)));
+        let (width, n_heads) = longest_query(&plan);
         let n_freqs = plan.rope.freqs.len();
         Ok(Self {
             state: State::new(&plan.layers, limits.n_pages)?,
             attention: Tasks::new(limits.max_rows, limits.n_pages, limits.max_sequences, width, n_heads)?,
-            activations: Activations::new(limits.max_rows, widest.unwrap_or(0) as usize)?,
+            activations: Activations::new(limits.max_rows, widest_input(&plan))?,
             input: None,
             cos: zeros(limits.max_rows * n_freqs, || "rotation tables".to_owned())?,
             sin: zeros(limits.max_rows * n_freqs, || "rotation tables".to_owned())?,

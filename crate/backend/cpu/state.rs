@@ -76,6 +76,12 @@ impl State {
         self.pages.len()
     }
 
+    /// Bytes with every page touched.
+    pub(super) fn bytes_when_full(&self) -> u64 {
+        let page = self.len * size_of::<i16>() + self.n_scales * size_of::<f32>();
+        page as u64 * self.pages.len() as u64
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.pages.iter().map(|p| size_of_val(p.data.as_slice()) + size_of_val(p.scales.as_slice())).sum()
     }

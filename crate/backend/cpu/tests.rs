@@ -83,6 +83,22 @@ fn logits_match_the_references() {
 }
 
 #[test]
+fn the_footprint_is_what_is_held_once_every_page_is_in_use() {
+    for keep_buffers in [false, true] {
+        let model = TestModel::new(GgmlType::Q5K, 37);
+        let limits = RunLimits { keep_buffers, ..LIMITS };
+        let mut cpu = backend(&model, limits);
+        for page in 0..limits.n_pages as u32 {
+            pollster::block_on(cpu.read_page(PageId(page))).unwrap();
+        }
+        let needs = footprint(&model.plan, limits).unwrap();
+        assert_eq!(needs.total(), cpu.memory_bytes());
+        let files: usize = model.weights.iter().map(Vec::len).sum();
+        assert!(needs.weights >= files as u64 && needs.kv > 0, "{needs:?}");
+    }
+}
+
+#[test]
 fn every_instruction_set_gives_the_same_logits() {
     let model = TestModel::new(GgmlType::Q4K, 23);
     let run = || {

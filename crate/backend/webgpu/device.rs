@@ -29,6 +29,11 @@ fn report(fault: &Mutex<Option<Fault>>, code: Code, message: String) {
     slot.get_or_insert(Fault { code, message });
 }
 
+/// The size of a buffer for so many bytes: bindings of size zero are invalid, copies need whole words.
+pub(super) fn buffer_size(bytes: u64) -> u64 {
+    bytes.max(16).next_multiple_of(4)
+}
+
 fn code_of(error: &wgpu::Error) -> Code {
     match error {
         wgpu::Error::OutOfMemory { .. } => Code::OutOfMemory,
@@ -199,8 +204,7 @@ impl Gpu {
     pub(super) fn buffer(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
         self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
-            // Bindings of size zero are invalid, copies need whole words.
-            size: bytes.max(16).next_multiple_of(4),
+            size: buffer_size(bytes),
             usage,
             mapped_at_creation: false,
         })

@@ -1,12 +1,12 @@
 //! Everything that a prepared plan keeps on the GPU: weights, activations, state, run data, read-back.
 
-use super::device::Gpu;
+use super::device::{Gpu, buffer_size};
 use super::weights::{Room, Stored};
-use crate::backend::RunLimits;
+use crate::backend::{Footprint, RunLimits};
 use crate::error::{Code, Error, Result};
 use crate::kernels::shader::run;
 use crate::plan::state::{PAGE_TOKENS, PageId};
-use crate::plan::{BufferId, LayerState, Layout, Plan, Rope, RowSet};
+use crate::plan::{BufferId, LayerState, Layout, Plan, Rope, Slot};
 
 /// Keys and values of a layer, all pages.
 #[derive(Debug)]
@@ -64,6 +64,88 @@ fn rotations(rope: &Rope, positions: usize) -> Vec<f32> {
     table
 }
 
+/// Bytes of everything that [`Memory`] holds.
+#[derive(Debug)]
+struct Sizes {
+    layout: Layout,
+    /// By slot of the layout.
+    slots: Vec<u64>,
+    /// Of a page of a layer's keys, and of all its pages.
+    keys: Vec<(u64, u64)>,
+    rotations: u64,
+    run: u64,
+    logits: u64,
+    page: u64,
+}
+
+/// Bytes of the buffer that is bound where a kernel's is not used.
+const UNUSED: u64 = 16;
+
+impl Sizes {
+    /// # Errors
+    /// `out-of-memory` for what is larger than the GPU binds, `invalid-model` for heads that the kernels do not take.
+    fn new(plan: &Plan, limits: RunLimits, room: Room) -> Result<Self> {
+        let fits = |bytes: u64, what: &str, hint: &str| {
+            if bytes <= room.most() {
+                return Ok(bytes);
+            }
+            Err(Error::new(
+                Code::OutOfMemory,
+                format!("{what} need {bytes} bytes, this GPU binds {}: {hint}", room.most()),
+            ))
+        };
+        let layout = if limits.keep_buffers { Layout::separate(plan) } else { Layout::shared(plan) };
+        let slot = |slot: &Slot| {
+            let bytes = limits.lines(slot.rows) as u64 * u64::from(slot.width) * 4;
+            fits(bytes, "activations", "use fewer rows a run")
+        };
+        let slots = layout.slots.iter().map(slot).collect::<Result<_>>()?;
+        let layer = |layer: &LayerState| {
+            let LayerState::Attention { n_kv_heads, head_dim } = *layer;
+            if head_dim % 4 != 0 || head_dim == 0 || head_dim > 256 || n_kv_heads == 0 {
+                let what =
+                    format!("WebGPU needs heads of a multiple of 4 values, at most 256, not {head_dim}");
+                return Err(Error::new(Code::InvalidModel, what));
+            }
+            let page = PAGE_TOKENS as u64 * u64::from(n_kv_heads * head_dim) * 4;
+            Ok((page, fits(page * limits.n_pages as u64, "keys of a layer", "use a shorter context")?))
+        };
+        let keys = plan.layers.iter().map(layer).collect::<Result<Vec<_>>>()?;
+        let positions = ROTATIONS_LOW + (limits.n_pages * PAGE_TOKENS).div_ceil(ROTATIONS_LOW);
+        let words = run::ROWS_AT
+            + run::ROW_WORDS * limits.max_rows
+            + limits.max_outputs
+            + limits.max_sequences * limits.n_pages;
+        Ok(Self {
+            layout,
+            slots,
+            rotations: fits(
+                (positions * plan.rope.freqs.len()) as u64 * 8,
+                "rotations",
+                "use a shorter context",
+            )?,
+            run: words as u64 * 4,
+            logits: limits.max_outputs as u64 * u64::from(plan.buffer(plan.logits).width) * 4,
+            page: keys.iter().map(|k| k.0).max().unwrap_or(0),
+            keys,
+        })
+    }
+}
+
+/// What [`Memory::new`] takes, without a device. The parameters of the kernels, some kilobytes, come on top.
+///
+/// # Errors
+/// As [`Memory::new`], but for what only the device can tell.
+pub fn footprint(plan: &Plan, limits: RunLimits, room: Room) -> Result<Footprint> {
+    let sizes = Sizes::new(plan, limits, room)?;
+    let small = [sizes.rotations, sizes.run, sizes.logits, sizes.page, UNUSED];
+    Ok(Footprint {
+        weights: plan.weights.iter().map(|w| Stored::bytes_of(w, room)).sum::<Result<u64>>()?,
+        kv: sizes.keys.iter().map(|&(_, all)| 2 * buffer_size(all)).sum(),
+        scratch: sizes.slots.iter().chain(&small).map(|&bytes| buffer_size(bytes)).sum(),
+    })
+}
+
 impl Memory {
     pub(super) fn new(
         gpu: &Gpu,
@@ -74,67 +156,33 @@ impl Memory {
     ) -> Result<Self> {
         let storage = wgpu::BufferUsages::STORAGE;
         let copied = storage | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        let fits = |bytes: u64, what: &str, hint: &str| {
-            if bytes <= room.binding.min(room.buffer) {
-                return Ok(bytes);
-            }
-            let most = room.binding.min(room.buffer);
-            Err(Error::new(
-                Code::OutOfMemory,
-                format!("{what} need {bytes} bytes, this GPU binds {most}: {hint}"),
-            ))
-        };
+        let sizes = Sizes::new(plan, limits, room)?;
 
         let weights =
             plan.weights.iter().map(|w| Stored::new(gpu, w, for_weights)).collect::<Result<Vec<_>>>()?;
-
-        let layout = if limits.keep_buffers { Layout::separate(plan) } else { Layout::shared(plan) };
-        let mut slots = Vec::with_capacity(layout.slots.len());
-        for slot in &layout.slots {
-            let rows = match slot.rows {
-                RowSet::All => limits.max_rows,
-                RowSet::Output => limits.max_outputs,
-            };
-            let bytes = fits(rows as u64 * u64::from(slot.width) * 4, "activations", "use fewer rows a run")?;
-            slots.push(gpu.buffer("activations", bytes, copied));
-        }
-
-        let mut state = Vec::with_capacity(plan.layers.len());
-        for layer in &plan.layers {
-            let LayerState::Attention { n_kv_heads, head_dim } = *layer;
-            if head_dim % 4 != 0 || head_dim == 0 || head_dim > 256 || n_kv_heads == 0 {
-                let what =
-                    format!("WebGPU needs heads of a multiple of 4 values, at most 256, not {head_dim}");
-                return Err(Error::new(Code::InvalidModel, what));
-            }
-            let page_bytes = PAGE_TOKENS as u64 * u64::from(n_kv_heads * head_dim) * 4;
-            let bytes = fits(page_bytes * limits.n_pages as u64, "keys of a layer", "use a shorter context")?;
-            let keys = gpu.buffer("keys", bytes, copied);
-            let values = gpu.buffer("values", bytes, copied);
-            state.push(State { keys, values, page_bytes });
-        }
+        let slots: Vec<_> =
+            sizes.slots.iter().map(|&bytes| gpu.buffer("activations", bytes, copied)).collect();
+        let state: Vec<_> = sizes
+            .keys
+            .iter()
+            .map(|&(page_bytes, bytes)| {
+                let [keys, values] = ["keys", "values"].map(|name| gpu.buffer(name, bytes, copied));
+                State { keys, values, page_bytes }
+            })
+            .collect();
 
         let table = rotations(&plan.rope, limits.n_pages * PAGE_TOKENS);
         let table: &[u8] = bytemuck::cast_slice(&table);
-        fits(table.len() as u64, "rotations", "use a shorter context")?;
-        let rotations = gpu.buffer("rotations", table.len() as u64, storage | wgpu::BufferUsages::COPY_DST);
+        let rotations = gpu.buffer("rotations", sizes.rotations, storage | wgpu::BufferUsages::COPY_DST);
         if !table.is_empty() {
             gpu.queue.write_buffer(&rotations, 0, table);
         }
-
-        let words = run::ROWS_AT
-            + run::ROW_WORDS * limits.max_rows
-            + limits.max_outputs
-            + limits.max_sequences * limits.n_pages;
-        let run = gpu.buffer("run", words as u64 * 4, storage | wgpu::BufferUsages::COPY_DST);
-
-        let logits = limits.max_outputs as u64 * u64::from(plan.buffer(plan.logits).width) * 4;
+        let run = gpu.buffer("run", sizes.run, storage | wgpu::BufferUsages::COPY_DST);
         let to_host = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let readback = gpu.buffer("logits read back", logits, to_host);
-        let largest_page = state.iter().map(|s| s.page_bytes).max().unwrap_or(0);
+        let readback = gpu.buffer("logits read back", sizes.logits, to_host);
         let page =
-            gpu.buffer("page", largest_page, wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST);
-        let unused = gpu.buffer("unused", 16, storage);
+            gpu.buffer("page", sizes.page, wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST);
+        let unused = gpu.buffer("unused", UNUSED, storage);
 
         let small = [&rotations, &run, &readback, &page, &unused];
         let buffers = weights
@@ -144,6 +192,7 @@ impl Memory {
             .chain(state.iter().flat_map(State::buffers))
             .chain(small);
         let (bytes, n_buffers) = buffers.fold((0, 0), |(bytes, n), b| (bytes + b.size(), n + 1));
+        let layout = sizes.layout;
         Ok(Self { weights, slots, layout, state, rotations, run, readback, page, unused, bytes, n_buffers })
     }
 

@@ -19,9 +19,11 @@ use futures_util::future::LocalBoxFuture;
 use self::batch::Counts;
 use self::device::Gpu;
 use self::memory::Memory;
+pub use self::memory::footprint;
 pub use self::program::Matvec;
 use self::program::{Choice, Program};
-use self::weights::{Progress, Room, Uploader};
+pub use self::weights::Room;
+use self::weights::{Progress, Uploader};
 use super::{Backend, BackendInfo, BackendKind, RunLimits, RunStats};
 use crate::error::{Code, Error, Result};
 use crate::plan::state::{PageCopy, PageId};
@@ -89,6 +91,11 @@ impl WebGpuBackend {
         self.gpu.adapter.device_type == wgpu::DeviceType::Cpu
     }
 
+    /// What the device allows of one buffer.
+    pub fn room(&self) -> Room {
+        Room::of(&self.gpu.device.limits())
+    }
+
     fn count(&self, add: impl FnOnce(&mut RunStats)) {
         let mut stats = self.stats.get();
         add(&mut stats);
@@ -112,7 +119,7 @@ impl WebGpuBackend {
                 limits.max_rows, limits.max_outputs
             )));
         }
-        let room = Room::of(&device_limits);
+        let room = self.room();
         let tables = plan.ops.iter().filter_map(|op| match op {
             Op::Embed { table, .. } => Some(plan.weight(*table).rows),
             _ => None,

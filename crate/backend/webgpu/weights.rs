@@ -1,6 +1,6 @@
 //! Weights in GPU memory: matrices in parts that fit a binding, packed as they stream in.
 
-use super::device::Gpu;
+use super::device::{Gpu, buffer_size};
 use crate::error::{Code, Error, Result};
 use crate::kernels::shader::TILE_ROWS;
 use crate::plan::{Weight, WeightKind};
@@ -11,6 +11,20 @@ use crate::quant::{self, GgmlType};
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) buffer: wgpu::Buffer,
+    place: Place,
+}
+
+impl std::ops::Deref for Part {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.place
+    }
+}
+
+/// What a part holds, and where in its buffer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
     pub(super) first_row: u32,
     pub(super) n_rows: u32,
     /// Bytes of the plane of quants, at the buffer's start.
@@ -18,6 +32,12 @@ pub(super) struct Part {
     /// The plane of scales; empty where the format has none.
     pub(super) scales_at: u64,
     pub(super) scale_bytes: u64,
+}
+
+impl Place {
+    fn bytes(&self) -> u64 {
+        if self.scale_bytes == 0 { self.quant_bytes } else { self.scales_at + self.scale_bytes }
+    }
 }
 
 /// Where a weight is kept.
@@ -28,15 +48,20 @@ pub(super) enum Stored {
 }
 
 /// What the device allows of one buffer.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Room {
-    pub(super) binding: u64,
-    pub(super) buffer: u64,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    pub binding: u64,
+    pub buffer: u64,
     /// Alignment of a binding's offset.
-    pub(super) align: u64,
+    pub align: u64,
 }
 
 impl Room {
+    /// The most that one buffer can hold and a kernel can see.
+    pub fn most(&self) -> u64 {
+        self.binding.min(self.buffer)
+    }
+
     pub(super) fn of(limits: &wgpu::Limits) -> Self {
         Self {
             binding: limits.max_storage_buffer_binding_size,
@@ -75,6 +100,18 @@ pub(super) fn cut(weight: &Weight, room: Room) -> Result<(Packing, Cut)> {
     Ok((packing, Cut { rows: rows as u32, tile }))
 }
 
+/// The parts of a matrix, in the order of its rows.
+fn places(weight: &Weight, cut: Cut, room: Room) -> impl Iterator<Item = Place> {
+    let rows = weight.rows;
+    (0..rows).step_by(cut.rows as usize).map(move |first_row| {
+        let n_rows = cut.rows.min(rows - first_row);
+        let tiles = u64::from(n_rows).div_ceil(TILE_ROWS as u64);
+        let quant_bytes = cut.tile.0 * tiles;
+        let scales_at = quant_bytes.next_multiple_of(room.align);
+        Place { first_row, n_rows, quant_bytes, scales_at, scale_bytes: cut.tile.1 * tiles }
+    })
+}
+
 impl Stored {
     pub(super) fn new(gpu: &Gpu, weight: &Weight, room: Room) -> Result<Self> {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
@@ -84,20 +121,17 @@ impl Stored {
             });
         }
         let (packing, cut) = cut(weight, room)?;
-        let mut parts = Vec::new();
-        let mut first_row = 0;
-        while first_row < weight.rows {
-            let n_rows = cut.rows.min(weight.rows - first_row);
-            let tiles = u64::from(n_rows).div_ceil(TILE_ROWS as u64);
-            let quant_bytes = cut.tile.0 * tiles;
-            let scales_at = quant_bytes.next_multiple_of(room.align);
-            let scale_bytes = cut.tile.1 * tiles;
-            let size = if scale_bytes == 0 { quant_bytes } else { scales_at + scale_bytes };
-            let buffer = gpu.buffer(&weight.name, size, usage);
-            parts.push(Part { buffer, first_row, n_rows, quant_bytes, scales_at, scale_bytes });
-            first_row += n_rows;
+        let part = |place: Place| Part { buffer: gpu.buffer(&weight.name, place.bytes(), usage), place };
+        Ok(Stored::Matrix { packing, parts: places(weight, cut, room).map(part).collect() })
+    }
+
+    /// Bytes that [`Stored::new`] takes.
+    pub(super) fn bytes_of(weight: &Weight, room: Room) -> Result<u64> {
+        if weight.kind == WeightKind::Vector {
+            return Ok(buffer_size(u64::from(weight.cols) * 4));
         }
-        Ok(Stored::Matrix { packing, parts })
+        let (_, cut) = cut(weight, room)?;
+        Ok(places(weight, cut, room).map(|place| buffer_size(place.bytes())).sum())
     }
 
     pub(super) fn buffers(&self) -> impl Iterator<Item = &wgpu::Buffer> {

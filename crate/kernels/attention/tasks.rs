@@ -76,6 +76,19 @@ impl Tasks {
         })
     }
 
+    /// Bytes that [`Tasks::new`] takes.
+    pub(crate) fn bytes_of(
+        max_rows: usize,
+        n_pages: usize,
+        n_parted: usize,
+        width: usize,
+        n_heads: usize,
+    ) -> u64 {
+        let n_parts = n_parted * n_pages.div_ceil(PART_PAGES);
+        let f32s = n_parts * (width + 2 * n_heads) + max_rows * n_heads;
+        (size_of::<f32>() * f32s + size_of::<i16>() * max_rows * width) as u64
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         let f32s = self.sums.len() + self.totals.len() + self.queries.scales.len();
         size_of::<f32>() * f32s + size_of_val(self.queries.data.as_slice())

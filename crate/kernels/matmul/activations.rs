@@ -45,6 +45,11 @@ impl Activations {
         Ok(Self { blocks, width: 0 })
     }
 
+    /// Bytes that [`Activations::new`] takes.
+    pub fn bytes_of(lines: usize, width: usize) -> u64 {
+        lines as u64 * width.div_ceil(32) as u64 * size_of::<Block>() as u64
+    }
+
     pub fn bytes(&self) -> usize {
         self.blocks.capacity() * size_of::<Block>()
     }

@@ -68,20 +68,32 @@ impl Matrix {
     /// # Errors
     /// `internal` where a row is not whole blocks, `out-of-memory`.
     pub fn new(ty: GgmlType, rows: usize, cols: usize) -> Result<Self> {
-        let row_bytes = ty.row_bytes(cols as u64).and_then(|b| usize::try_from(b).ok()).filter(|&b| b > 0);
-        let row_bytes =
-            row_bytes.ok_or_else(|| Error::internal(format!("rows of {cols} elements of {}", ty.name())))?;
+        let row_bytes = usize::try_from(Self::bytes_of_row(ty, cols)?).unwrap_or(usize::MAX);
         let no_memory = || {
             Error::new(
                 Code::OutOfMemory,
                 format!("no memory for {rows} rows of {row_bytes} bytes; choose a smaller model"),
             )
         };
-        let bytes = rows.next_multiple_of(TILE_ROWS).checked_mul(row_bytes).ok_or_else(no_memory)?;
+        let bytes = usize::try_from(Self::bytes_of(ty, rows, cols)?).map_err(|_| no_memory())?;
         let mut data = Vec::new();
         data.try_reserve_exact(bytes).map_err(|e| no_memory().with_cause(e))?;
         data.resize(bytes, 0);
         Ok(Self { ty, rows, cols, row_bytes, data })
+    }
+
+    /// Bytes that [`Matrix::new`] takes.
+    ///
+    /// # Errors
+    /// `internal` where a row is not whole blocks.
+    pub fn bytes_of(ty: GgmlType, rows: usize, cols: usize) -> Result<u64> {
+        let rows = (rows as u64).next_multiple_of(TILE_ROWS as u64);
+        Ok(rows.saturating_mul(Self::bytes_of_row(ty, cols)?))
+    }
+
+    fn bytes_of_row(ty: GgmlType, cols: usize) -> Result<u64> {
+        let bytes = ty.row_bytes(cols as u64).filter(|&b| b > 0);
+        bytes.ok_or_else(|| Error::internal(format!("rows of {cols} elements of {}", ty.name())))
     }
 
     pub fn rows(&self) -> usize {

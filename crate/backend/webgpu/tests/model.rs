@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::support::{Builder, Oracle, Random, limits, load, open, random_blocks, read, relative_l2};
-use crate::backend::webgpu::{WebGpuBackend, WebGpuOptions};
+use crate::backend::webgpu::{WebGpuBackend, WebGpuOptions, footprint};
 use crate::backend::{Backend, RunLimits};
 use crate::error::Code;
 use crate::plan::state::{PAGE_TOKENS, PageCopy, PageId};
@@ -228,4 +228,18 @@ fn what_is_out_of_range_is_refused_before_it_is_submitted() {
     backend.run(&Batch { rows: &[good], tables: &[table] }).unwrap();
     let rows = vec![good; 201];
     assert_eq!(backend.run(&Batch { rows: &rows, tables: &[table] }).unwrap_err().code(), Code::Internal);
+}
+
+#[test]
+fn the_footprint_is_what_the_device_holds() {
+    let (plan, weights) = model(4, 2, 16, 8);
+    let Some(mut backend) = open(WebGpuOptions::default()) else { return };
+    for keep_buffers in [false, true] {
+        let limits = RunLimits { keep_buffers, ..limits(8, 3) };
+        load(&mut backend, &plan, &weights, limits);
+        let needs = footprint(&plan, limits, backend.room()).unwrap();
+        // The kernels' parameters come on top.
+        let params = backend.memory_bytes() - needs.total();
+        assert!(params < 64 << 10, "{params} bytes more than {needs:?}");
+    }
 }
