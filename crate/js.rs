@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "exports to JavaScript are public and nothing in Rust names them")]
 
 mod cache;
+mod fit;
 mod load;
 mod progress;
 mod threads;

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 
 use futures_util::future::FutureExt;
 use pollster::block_on;
+use qwenlet::engine::fit::{Machine, WASM_BYTES};
 use qwenlet::engine::{
     BackendChoice, ChatRequest, Engine, Event, Finish, GenerateOptions, LoadOptions, Outcome, Overflow,
     Phase, Progress, Prompt,
@@ -350,4 +351,23 @@ fn an_answer_to_a_conversation_comes_in_parts_that_make_its_text() {
     assert_eq!(joined(&streamed).trim_end_matches('\n'), outcome.text.trim_end_matches('\n'));
     assert_eq!(outcome.parts.len(), 1);
     assert!(answer(&mut engine, &ids(1, 20), &greedy(4)).parts.is_empty(), "a completion has no parts");
+}
+
+#[test]
+fn what_cannot_fit_is_refused_before_its_weights() {
+    let machine = Machine { wasm: Some(61_000_000), ..Machine::default() };
+    let small = LoadOptions { machine: Some(machine), ..options(512) };
+    let mut phases = Vec::new();
+    let mut watch = |p: Progress| {
+        phases.push(p.phase);
+        ControlFlow::Continue(())
+    };
+    let error = load_with(spec().parts(1), CHUNK, small.clone(), &mut watch).unwrap_err();
+    assert_eq!(error.code(), Code::OutOfMemory);
+    assert!(error.message().contains("does not fit: WebAssembly has at most 61 MB"), "{error}");
+    assert!(phases.iter().all(|&phase| phase == Phase::Header), "{phases:?}");
+
+    let roomy = Machine { wasm: Some(WASM_BYTES), ..Machine::default() };
+    let large = LoadOptions { machine: Some(roomy), ..small };
+    load_with(spec().parts(1), CHUNK, large, &mut |_| ControlFlow::Continue(())).unwrap();
 }

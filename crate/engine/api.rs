@@ -6,6 +6,7 @@ use std::rc::Rc;
 use futures_util::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
 
+use super::fit::{Candidate, Machine};
 use crate::backend::RunStats;
 use crate::chat::Part;
 use crate::error::Result;
@@ -47,6 +48,13 @@ pub struct LoadOptions {
     /// Tokens of prompt and answer together; at most what the model was trained for. Default: the smaller of that
     /// and 4096.
     pub context_length: Option<u32>,
+    /// What there is to run it on: what surely does not fit is refused before its weights are fetched. Default: the load
+    /// is tried.
+    #[serde(skip)]
+    pub machine: Option<Machine>,
+    /// Models to suggest in place of one that does not fit.
+    #[serde(skip)]
+    pub others: Vec<Candidate>,
     /// Keep every activation buffer readable (tests).
     #[serde(skip)]
     pub keep_buffers: bool,
@@ -236,4 +244,12 @@ pub struct GenerateStats {
     pub prefill_run: RunStats,
     #[serde(skip)]
     pub run: RunStats,
+}
+
+/// A size for a person to read: "1.2 GB".
+pub(super) fn bytes_text(bytes: u64) -> String {
+    match bytes {
+        1_000_000_000.. => format!("{:.1} GB", bytes as f64 / 1e9),
+        _ => format!("{:.0} MB", (bytes as f64 / 1e6).max(1.0)),
+    }
 }

@@ -7,34 +7,23 @@ use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
 
-use super::{BackendChoice, Engine, EngineInfo, LoadOptions, Phase, Progress};
-use crate::backend::cpu::CpuBackend;
-use crate::backend::webgpu::{WebGpuBackend, WebGpuOptions};
+use super::prepare::{MAX_ROWS, context_length, prepare, run_limits};
+use super::{Engine, EngineInfo, LoadOptions, Phase, Progress};
 use crate::backend::{Backend, RunLimits};
 use crate::chat::{self, Capabilities, ChatTemplate, Thinking};
 use crate::error::{Code, Error, Result, ResultExt};
 use crate::gguf::{self, Header, ModelFiles, Parsed, TensorInfo};
 use crate::model::Model;
-use crate::plan::state::PAGE_TOKENS;
 use crate::plan::{Plan, WeightId};
 use crate::quant::GgmlType;
 use crate::sampler;
 use crate::session::Session;
 use crate::source::Source;
-use crate::threads::Pool;
 use crate::tokenizer::Tokenizer;
 
 /// Opens part `n` (0-based) of a model; parts after the first are asked for where the header says so.
 pub type OpenPart<'a> = dyn FnMut(usize) -> LocalBoxFuture<'a, Result<Box<dyn Source>>> + 'a;
 
-/// The context of a load that does not ask for one.
-const DEFAULT_CONTEXT: u32 = 4096;
-/// Rows of a prefill run: enough to use each weight often, few enough to stay responsive.
-const MAX_ROWS: usize = 128;
-/// Rows of a run that can ask for logits.
-const MAX_OUTPUTS: usize = crate::session::MAX_LOGIT_ROWS;
-/// Sequences of a run.
-const MAX_SEQUENCES: usize = 4;
 /// Bytes uploaded before the backend is asked to catch up.
 const FLUSH_BYTES: usize = 32 << 20;
 /// Bytes uploaded before others get their turn; small pieces come with turns of their own.
@@ -76,25 +65,10 @@ impl Engine {
         let tensors = tensors_by_part(files);
 
         let trained = model.config.context_length;
-        let context_length = match options.context_length {
-            None => trained.min(DEFAULT_CONTEXT),
-            Some(n) if (1..=trained).contains(&n) => n,
-            Some(n) => {
-                return Err(Error::invalid_argument(format!(
-                    "contextLength is {n}; this model takes 1 to {trained} tokens"
-                )));
-            }
-        };
-        let n_pages = (context_length as usize).div_ceil(PAGE_TOKENS) + 1;
-        let limits = RunLimits {
-            max_rows: MAX_ROWS,
-            max_outputs: MAX_OUTPUTS,
-            max_sequences: MAX_SEQUENCES,
-            n_pages,
-            keep_buffers: options.keep_buffers,
-        };
+        let context_length = context_length(trained, options.context_length)?;
+        let limits = RunLimits { keep_buffers: options.keep_buffers, ..run_limits(context_length) };
         let plan = Arc::new(model.plan);
-        let (mut backend, why) = prepare(&options, &plan, limits).await?;
+        let (mut backend, why) = prepare(&options, &plan, limits, trained, context_length).await?;
         progress.enter(Phase::Weights)?;
         stream_weights(&mut parts, tensors, &plan, backend.as_mut(), &mut progress, &options).await?;
         progress.enter(Phase::Prepare)?;
@@ -124,7 +98,7 @@ impl Engine {
             tokenizer: Rc::new(tokenizer),
             template,
             backend,
-            session: Session::new(n_pages, MAX_ROWS),
+            session: Session::new(limits.n_pages, MAX_ROWS),
             recommended,
             pause: options.pause,
         })
@@ -160,6 +134,17 @@ pub async fn read_through(
         }
     }
     progress.enter(Phase::Ready)
+}
+
+/// Reads the headers of a model and nothing more: what it is, and its bytes in all, where known.
+///
+/// # Errors
+/// What the source or the header has to say.
+pub async fn read_header(open: &mut OpenPart<'_>) -> Result<(Model, Option<u64>)> {
+    let mut on_progress = |_| ControlFlow::Continue(());
+    let mut progress = Tracker { on_progress: &mut on_progress, phase: Phase::Header, bytes: 0, total: None };
+    let (files, _) = open_parts(open, &mut progress).await?;
+    Ok((Model::new(&files)?, progress.total))
 }
 
 /// Reports progress and turns a break into `aborted`.
@@ -262,51 +247,6 @@ async fn open_part(open: &mut OpenPart<'_>, n: usize, progress: &mut Tracker<'_>
         }
     };
     Ok((header, Part { source, read }))
-}
-
-/// The backend to use, prepared, and why it was chosen.
-async fn prepare(
-    options: &LoadOptions,
-    plan: &Arc<Plan>,
-    limits: RunLimits,
-) -> Result<(Box<dyn Backend>, String)> {
-    let why = match options.backend {
-        BackendChoice::Cpu => "the CPU was asked for".to_owned(),
-        choice => match prepare_webgpu(choice, plan, limits).await {
-            Ok(backend) => {
-                let why = match choice {
-                    BackendChoice::WebGpu => "WebGPU was asked for",
-                    _ => "a WebGPU adapter is available",
-                };
-                return Ok((backend, why.to_owned()));
-            }
-            Err(error) if choice == BackendChoice::WebGpu => return Err(error),
-            Err(error) => format!("WebGPU is not used: {error}"),
-        },
-    };
-    let pool = match &options.start_threads {
-        Some(start) => start().await?,
-        None => Pool::alone(),
-    };
-    let mut backend = Box::new(CpuBackend::new(pool));
-    backend.prepare(plan.clone(), limits).await?;
-    Ok((backend, why))
-}
-
-async fn prepare_webgpu(
-    choice: BackendChoice,
-    plan: &Arc<Plan>,
-    limits: RunLimits,
-) -> Result<Box<dyn Backend>> {
-    let mut backend = Box::new(WebGpuBackend::new(WebGpuOptions::default()).await?);
-    if choice == BackendChoice::Auto && backend.is_software() {
-        return Err(Error::new(
-            Code::NoWebgpu,
-            format!("the adapter \"{}\" is a software one, slower than the CPU path", backend.info().adapter),
-        ));
-    }
-    backend.prepare(plan.clone(), limits).await?;
-    Ok(backend)
 }
 
 /// Sends every tensor of the plan to the backend, in file order.

@@ -3,14 +3,16 @@
 //! Natively these futures are driven by `pollster`; in the browser they run in the worker.
 
 mod api;
+pub mod fit;
 mod load;
 mod logits;
+mod prepare;
 
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
 pub use api::*;
-pub use load::{OpenPart, read_through};
+pub use load::{OpenPart, read_header, read_through};
 
 use crate::backend::{Backend, BackendInfo};
 use crate::chat::{AnswerParser, ChatTemplate, Thinking, normalize, opens_thinking};

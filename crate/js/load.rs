@@ -12,6 +12,7 @@ use web_sys::{AbortSignal, Blob};
 
 use super::progress::Meter;
 use super::{Info, Model, from_js, go_on, pause, to_error, to_js};
+use crate::engine::fit::{Candidate, Machine, WASM_BYTES};
 use crate::engine::{BackendChoice, Engine, LoadOptions, OpenPart, Precision, Progress, read_through};
 use crate::error::Result;
 use crate::source::{CacheMode, Manner, Notice, Opener, Origin, Policy, Request, Source, with_opener, world};
@@ -39,6 +40,8 @@ struct LoadRequestOptions {
     backend: BackendChoice,
     precision: Precision,
     context_length: Option<u32>,
+    /// Models to suggest in place of one that does not fit.
+    others: Vec<Candidate>,
 }
 
 /// What the page hands over beside a request.
@@ -67,6 +70,8 @@ pub async fn load(
             backend: options.backend,
             precision: options.precision,
             context_length: options.context_length,
+            machine: Some(Machine { wasm: Some(WASM_BYTES), ..Machine::default() }),
+            others: options.others,
             pause: Some(Rc::new(pause)),
             start_threads: super::threads::starter(),
             ..LoadOptions::default()
@@ -113,23 +118,16 @@ async fn through<T>(
 ) -> Result<(T, Option<String>, Origin)> {
     let TransferRequest { source, cache, evict, transfer: policy } = request;
     let Means { files, signal, on_event, fetcher } = means;
-    let names = match &source {
-        Request::Files { names, .. } => names.clone(),
-        Request::Url { .. } | Request::Cached { .. } => Vec::new(),
-    };
-    let world = world(files, names, fetcher, &signal);
+    let world = world(files, source.file_names(), fetcher, &signal);
     let meter = Rc::new(Meter::new(on_event));
     let notify = {
         let meter = Rc::clone(&meter);
         Rc::new(move |notice: Notice| meter.notice(notice))
     };
-    let manner = Manner { cache, evict, policy };
+    let manner = Manner { cache, evict, policy, head: None };
     let run = async |opener: Rc<Opener>| {
         meter.start(&opener);
-        let mut open = move |n: usize| -> LocalBoxFuture<'static, Result<Box<dyn Source>>> {
-            let opener = Rc::clone(&opener);
-            Box::pin(async move { opener.part(n).await })
-        };
+        let mut open = parts_of(opener);
         let mut on_progress = |progress: Progress| {
             meter.progress(progress);
             go_on(&signal)
@@ -137,4 +135,14 @@ async fn through<T>(
         read(&mut open, &mut on_progress).await
     };
     with_opener(source, manner, world, notify, run).await
+}
+
+/// The parts of a model, as the engine asks for them.
+pub(super) fn parts_of(
+    opener: Rc<Opener>,
+) -> impl FnMut(usize) -> LocalBoxFuture<'static, Result<Box<dyn Source>>> {
+    move |n| {
+        let opener = Rc::clone(&opener);
+        Box::pin(async move { opener.part(n).await })
+    }
 }

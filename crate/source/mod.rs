@@ -48,6 +48,7 @@ pub(crate) use {
     rate::Rate,
     request::{CacheMode, Manner, Notice, Origin, Request},
     verify::verify,
+    world::World,
 };
 
 use futures_util::future::LocalBoxFuture;

@@ -282,13 +282,13 @@ impl Opener {
         match &self.request {
             Request::Url { .. } => {
                 let target = self.target(n)?;
-                let at = (part.stored, None);
+                let at = (part.stored, self.manner.head);
                 let guard = match &part.expected {
                     None => Guard::Nothing,
                     Some(Expected { by: Authority::Hub, .. }) => Guard::Hub,
                     Some(_) => Guard::Pinned,
                 };
-                let ask_hub = part.expected.is_none();
+                let ask_hub = part.expected.is_none() && self.manner.head.is_none();
                 let open = Download::open(self.net.clone(), target.clone(), at, part.version.clone(), guard);
                 let stated =
                     async { if ask_hub { hub::stated_sha256(&self.net, &target).await } else { None } };

@@ -44,6 +44,14 @@ impl Request {
         }
     }
 
+    /// Names of the files of the page.
+    pub(crate) fn file_names(&self) -> Vec<String> {
+        match self {
+            Request::Files { names, .. } => names.clone(),
+            Request::Url { .. } | Request::Cached { .. } => Vec::new(),
+        }
+    }
+
     /// What part `n` is pinned to.
     pub(crate) fn pinned(&self, n: usize) -> (Option<&str>, Option<u64>) {
         match self {
@@ -70,6 +78,8 @@ pub(crate) struct Manner {
     /// Models that were not used for longest may go where storage is full.
     pub(crate) evict: bool,
     pub(crate) policy: Policy,
+    /// Ask the network for no more than the first so many bytes of a file: its header is what is wanted.
+    pub(crate) head: Option<u64>,
 }
 
 /// Where the bytes come from.

@@ -3,6 +3,7 @@
 
 mod args;
 mod bench;
+mod fit;
 mod model;
 
 use std::io::{BufRead, Write};
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 const USAGE: &str = "\
 usage: qwenlet VERB …
   inspect FILE
+  fit (FILE | --outlines F.json) [--context N] [--backend B]
   tokenize FILE (--text S [--special] | --requests F.jsonl)
   detokenize FILE --ids 1,2
   render (FILE | --template T.jinja) --request R.json
@@ -42,6 +44,7 @@ fn run(args: Args) -> Result<()> {
             return Ok(());
         }
         "inspect" => inspect(&args)?,
+        "fit" => fit::run(&args)?,
         "tokenize" => return tokenize(&args),
         "detokenize" => {
             let tokenizer = Tokenizer::from_metadata(&model::header(args.file()?)?.metadata)?;

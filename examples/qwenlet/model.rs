@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use futures_util::future::{FutureExt, ready};
+use futures_util::future::{FutureExt, LocalBoxFuture, ready};
 use qwenlet::engine::{Engine, LoadOptions};
 use qwenlet::gguf::{self, Array, Header, Parsed, PartName, Scalar, Value};
 use qwenlet::source::{FileSource, Source};
@@ -49,11 +49,7 @@ pub(crate) fn load(args: &Args, needed: u32) -> Result<Engine> {
 }
 
 pub(crate) fn load_with_context(args: &Args, context_length: Option<u32>) -> Result<Engine> {
-    let path = PathBuf::from(args.file()?);
-    let mut open = move |part: usize| {
-        let path = part_path(&path, part);
-        async move { Ok(Box::new(FileSource::open(path?)?) as Box<dyn Source>) }.boxed_local()
-    };
+    let mut open = parts(args.file()?);
     let threads = args.threads.unwrap_or(1);
     let options = LoadOptions {
         backend: args.backend,
@@ -63,6 +59,17 @@ pub(crate) fn load_with_context(args: &Args, context_length: Option<u32>) -> Res
         ..LoadOptions::default()
     };
     pollster::block_on(Engine::load(&mut open, options, &mut |_| ControlFlow::Continue(())))
+}
+
+/// Opens the parts of a model, given the first one's path.
+pub(crate) fn parts(
+    path: &str,
+) -> impl FnMut(usize) -> LocalBoxFuture<'static, Result<Box<dyn Source>>> + use<> {
+    let path = PathBuf::from(path);
+    move |part| {
+        let path = part_path(&path, part);
+        async move { Ok(Box::new(FileSource::open(path?)?) as Box<dyn Source>) }.boxed_local()
+    }
 }
 
 /// The path of part `n` of a split model, given the first one's.

@@ -155,7 +155,10 @@ impl Download {
     }
 
     fn end(&self) -> Option<u64> {
-        self.until.or(self.version.total)
+        match (self.until, self.version.total) {
+            (Some(until), Some(total)) => Some(until.min(total)),
+            (until, total) => until.or(total),
+        }
     }
 
     fn is_done(&self) -> bool {
@@ -302,7 +305,8 @@ impl Download {
         let at = self.position;
         let guarded = self.version.strong().is_some() || self.guard != Guard::Nothing;
         let part = at > 0 || self.until.is_some();
-        let range = (part && self.ranges && guarded).then_some((at, self.until));
+        // At the start there is nothing yet to be mixed up.
+        let range = (part && self.ranges && (guarded || at == 0)).then_some((at, self.until));
         let ask = Ask {
             url: &self.target.url,
             headers: &self.target.headers,

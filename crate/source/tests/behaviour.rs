@@ -123,7 +123,7 @@ fn a_full_storage_fails_a_download_and_not_a_load() {
 #[test]
 fn what_the_browser_says_of_room_need_not_be_so() {
     let bench = Bench::new(file(30_000, 12));
-    let manner = |evict| Manner { cache: CacheMode::Required, evict, policy: bench.policy };
+    let manner = |evict| Manner { cache: CacheMode::Required, evict, policy: bench.policy, head: None };
     for id in ["a", "b", "c"] {
         bench.time.run(bench.load_as(bench.named(id), manner(false))).unwrap().unwrap();
     }

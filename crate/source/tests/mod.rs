@@ -110,7 +110,7 @@ impl Bench {
     }
 
     async fn load(&self, request: Request, cache: CacheMode) -> Result<Report> {
-        self.load_as(request, Manner { cache, evict: false, policy: self.policy }).await
+        self.load_as(request, Manner { cache, evict: false, policy: self.policy, head: None }).await
     }
 
     /// Reads the whole model, as a load does.
