@@ -37,7 +37,8 @@ export async function persist(): Promise<boolean> {
   return (await globalThis.navigator.storage?.persist?.()) ?? false;
 }
 
-function fetchOf(source: ModelSource): FetchFunction | undefined {
+/** The function of a source that makes its requests. */
+export function fetchOf(source: ModelSource): FetchFunction | undefined {
   if (typeof source !== "object" || !("fetch" in source) || source.fetch === undefined) return undefined;
   if (typeof source.fetch !== "function") throw new QwenletError("invalid-argument", "fetch: must be a function of the form of `fetch`.");
   return source.fetch;
@@ -50,7 +51,7 @@ function evictOption(evict: unknown): boolean {
 
 const DEFAULTS: WireTransfer = { attempts: 6, retryDelay: 0.5, stallTimeout: 20, chunkBytes: 8 << 20 };
 
-function transferOptions(options: TransferOptions = {}): WireTransfer {
+export function transferOptions(options: TransferOptions = {}): WireTransfer {
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
   const all: WireTransfer = { ...DEFAULTS, ...given };
   const positive = (name: keyof WireTransfer): void => {

@@ -1,6 +1,7 @@
 import { chatFormat, completionFormat, usageOf, type Format, type Piece } from "./answer.js";
 import { transfer } from "./download.js";
 import { QwenletError } from "./errors.js";
+import { candidates, fits, type Fit, type FitOptions } from "./fits.js";
 import { probe } from "./probe.js";
 import { chatPrompt, chatRequest, completionRequest, type Request } from "./request.js";
 import { callback, WorkerHandle } from "./rpc.js";
@@ -39,7 +40,7 @@ export class Engine {
 
   /** Loads a model. Fails with a {@link QwenletError}; what was downloaded until then may stay in the cache. */
   static async load(source: ModelSource, options: LoadOptions = {}): Promise<Engine> {
-    const [cache, engine] = [cacheMode(options.cache), loadOptions(options)];
+    const [cache, engine] = [cacheMode(options.cache), { ...loadOptions(options), others: candidates(source) }];
     const worker = await WorkerHandle.start(chooseVariant(engine.threads, options.variant));
     try {
       const info = await transfer(worker, source, options, cache,
@@ -51,6 +52,14 @@ export class Engine {
       worker.terminate(error);
       throw error;
     }
+  }
+
+  /**
+   * Whether a model will fit, and what would if it does not. Nothing is fetched for a model of the catalogue; of another
+   * only the header is.
+   */
+  static fits(source: ModelSource, options: FitOptions = {}): Promise<Fit> {
+    return fits(source, options, { cache: cacheMode(options.cache), ...loadOptions(options) });
   }
 
   /** What this browser can do; loads nothing. */
@@ -189,7 +198,7 @@ function cacheMode(cache: LoadOptions["cache"]): WireLoad["cache"] {
   throw new QwenletError("invalid-argument", "cache: must be true, false or \"required\".");
 }
 
-function loadOptions(options: LoadOptions): WireLoad["options"] {
+function loadOptions(options: LoadOptions): Omit<WireLoad["options"], "others"> {
   const { backend = "auto", precision = "auto", contextLength, threads, variant } = options;
   if (!["auto", "webgpu", "cpu"].includes(backend)) throw new QwenletError("invalid-argument", `backend: "${backend}" is none of "auto", "webgpu", "cpu".`);
   if (!["auto", "exact"].includes(precision)) throw new QwenletError("invalid-argument", `precision: "${precision}" is neither "auto" nor "exact".`);

@@ -27,7 +27,16 @@ export async function probe(): Promise<Capabilities> {
       hardwareConcurrency: navigator.hardwareConcurrency ?? 1,
     },
     storage,
+    device: probeDevice(),
   };
+}
+
+function probeDevice(): Capabilities["device"] {
+  const { deviceMemory, userAgent, platform, maxTouchPoints } = navigator as Navigator & { deviceMemory?: number };
+  // An iPad calls itself a Mac, which has no touch screen.
+  const ios = /iPhone|iPad|iPod/.test(userAgent) || (platform === "MacIntel" && maxTouchPoints > 1);
+  const phone = ios ? "ios" : /Android/.test(userAgent) ? "android" : undefined;
+  return { ...(deviceMemory === undefined ? {} : { memory: deviceMemory * 2 ** 30 }), ...(phone ? { phone } : {}) };
 }
 
 async function probeGpu(): Promise<Capabilities["webgpu"]> {

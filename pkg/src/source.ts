@@ -1,11 +1,16 @@
-import { resolveName } from "./catalogue.js";
+import { catalogued, resolveName } from "./catalogue.js";
 import { QwenletError } from "./errors.js";
 import type { ModelSource, UrlSource } from "./types.js";
 import type { WireSource } from "./wire.js";
 
 /** A source as the worker takes it: absolute URLs, files, or the id of a cached model. */
 export function resolveSource(source: ModelSource, base: string): WireSource {
-  if (typeof source === "string" || source instanceof URL) return fromUrls([source], base, {});
+  if (typeof source === "string") {
+    // What the catalogue knows of a file, the file is held to.
+    const { bytes, sha256 } = catalogued(source) ?? {};
+    return fromUrls([source], base, { ...(bytes === undefined ? {} : { bytes }), ...(sha256 === undefined ? {} : { sha256 }) });
+  }
+  if (source instanceof URL) return fromUrls([source], base, {});
   if (source instanceof Blob) return fromBlobs([source]);
   if (Array.isArray(source)) return fromBlobs(source);
   if (typeof source === "object" && source !== null) {

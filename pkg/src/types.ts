@@ -411,6 +411,12 @@ export interface Capabilities {
     hardwareConcurrency: number;
   };
   storage: { indexedDb: boolean; usage?: number; quota?: number; persisted?: boolean };
+  device: {
+    /** The browser's own hint, in bytes: rounded, and never above 8 GiB. */
+    memory?: number;
+    /** A phone or tablet, which ends tabs that take much memory. */
+    phone?: "ios" | "android";
+  };
 }
 
 export interface CachedModel {
@@ -447,18 +453,4 @@ export interface StorageUse {
   quota: number;
   /** Whether it promised to keep it when space gets scarce. */
   persisted: boolean;
-}
-
-export interface CatalogueEntry {
-  id: string;
-  name: string;
-  url: string;
-  /** Size of the download. */
-  bytes: number;
-  /** False: the size is rounded. */
-  exact: boolean;
-  quantization: string;
-  license: string;
-  /** The model's page. */
-  home: string;
 }

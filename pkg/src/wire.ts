@@ -1,4 +1,6 @@
 /** What crosses between the page and the worker. The names are those of the Rust types in `crate/engine/api.rs` and `crate/js.rs`. */
+import type { ModelOutline } from "./catalogue.js";
+import type { Fit, FitMachine } from "./fits.js";
 import type {
   CachedModel, ChatMessage, EngineInfo, GenerateEvent, GenerateStats, LoadProgress, MemoryUse, Tool, TopLogprob, Verified, Warning,
 } from "./types.js";
@@ -32,7 +34,30 @@ export interface WireDownload {
 }
 
 export interface WireLoad extends WireDownload {
-  options: { backend: "auto" | "webgpu" | "cpu"; precision: "auto" | "exact"; contextLength?: number; threads: number };
+  options: {
+    backend: "auto" | "webgpu" | "cpu"; precision: "auto" | "exact"; contextLength?: number; threads: number;
+    /** Models to suggest in place of one that does not fit. */
+    others: WireCandidate[];
+  };
+}
+
+export interface WireCandidate {
+  id: string;
+  outline: ModelOutline;
+}
+
+/** `FitRequest` of `crate/js/fit.rs`. */
+export interface WireFit {
+  /** What the model is, where the catalogue tells; else its header is read from the source. */
+  outline?: ModelOutline;
+  source?: WireSource;
+  transfer: WireTransfer;
+  bytes?: number;
+  /** Bytes that the cache has already; absent where it is not to be used. */
+  stored?: number;
+  options: { backend: "auto" | "webgpu" | "cpu"; contextLength?: number; mustStore: boolean };
+  machine: FitMachine;
+  others: WireCandidate[];
 }
 
 export type LoadEvent =
@@ -109,6 +134,8 @@ export interface PageFetch {
 export interface WorkerApi {
   /** Resolves when the module runs; every verb waits for that. */
   boot(): Promise<void>;
+  /** Reads at most the header of the source. */
+  fits(job: number, request: WireFit, fetcher?: PageFetch): Promise<Fit>;
   /** `fetcher` makes the requests of a `url` source in place of `fetch`. */
   load(job: number, request: WireLoad, onEvent: (event: LoadEvent) => void, fetcher?: PageFetch): Promise<EngineInfo>;
   generate(job: number, prompt: WirePrompt, options: WireOptions, onEvent: (event: AnswerEvent) => void): Promise<WireOutcome>;

@@ -1,12 +1,13 @@
 /** The worker: owns the WebAssembly instance and answers the page's calls. One worker holds at most one model. */
 import * as Comlink from "comlink";
 
-import init, { cache_delete, cache_evict, cache_list, cache_verify, download, load, start, use_threads, type Model } from "#wasm";
+import init, { cache_delete, cache_evict, cache_list, cache_verify, download, fits, load, start, use_threads, type Model } from "#wasm";
 import { toPlain, type PlainError } from "./errors.js";
 import { workerFetch } from "./fetcher.js";
+import type { Fit } from "./fits.js";
 import { beThread, startThreads, THREAD } from "./threads.js";
 import type { CachedModel, EngineInfo, MemoryUse, Verified } from "./types.js";
-import type { FatalMessage, WireDownload, WireOutcome, WorkerApi } from "./wire.js";
+import type { FatalMessage, WireOutcome, WireSource, WorkerApi } from "./wire.js";
 
 type Emit<E> = ((event: E) => unknown) & { [Comlink.releaseProxy]?: () => void };
 
@@ -89,9 +90,9 @@ function loaded(): Model {
 }
 
 /** A request as the engine takes it: the files beside it. */
-function transferred<R extends WireDownload>(request: R): [request: unknown, files: Blob[]] {
+function transferred<R extends { source?: WireSource }>(request: R): [request: unknown, files: Blob[]] {
   const { source } = request;
-  return source.kind === "files" ? [{ ...request, source: { ...source, files: undefined } }, source.files] : [request, []];
+  return source?.kind === "files" ? [{ ...request, source: { ...source, files: undefined } }, source.files] : [request, []];
 }
 
 /** Called where a model gets a CPU backend: `n` threads beside this one, for the pool at an address of the shared memory. */
@@ -101,6 +102,8 @@ function onThreads(n: number, pool: number, module: WebAssembly.Module, memory: 
 
 const api: WorkerApi = {
   boot: () => verb(() => {}),
+  fits: (id, request, fetcher) =>
+    job(id, () => {}, async (signal) => (await fits(...transferred(request), signal, fetcher && workerFetch(fetcher))) as Fit),
   load: (id, request, onEvent, fetcher) =>
     job(id, onEvent, async (signal, emit) => {
       if (model) throw { code: "invalid-argument", message: "This worker has a model already." } satisfies PlainError;

@@ -1,11 +1,12 @@
 // What every browser test gets: a served site, a hub, and a check that the page broke no rule of its own.
 
 import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { test as base, expect, type Page } from "@playwright/test";
 import { startHub } from "./hub.mjs";
-import { models } from "./models.ts";
+import { modelPath, models, QWEN3 } from "./models.ts";
 
 export const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../..");
 export type Hub = Awaited<ReturnType<typeof startHub>>;
@@ -38,6 +39,19 @@ export async function serve(...options: string[]): Promise<Site> {
   };
 }
 
+/** A model that claims to be trained for more tokens than any memory has room for. */
+export const BOUNDLESS = "boundless.gguf";
+
+function boundless(): Buffer {
+  const bytes = readFileSync(modelPath(QWEN3));
+  const key = "qwen3.context_length";
+  // The key, the type of its value (a u32), the value.
+  const at = bytes.indexOf(key) + key.length;
+  if (bytes.readUInt32LE(at) !== 4) throw new Error(`${key} is no u32`);
+  bytes.writeUInt32LE(1 << 22, at + 4);
+  return bytes;
+}
+
 interface TestFixtures {
   /** Problems that a test expects, as parts of the console's messages. */
   expected: string[];
@@ -51,7 +65,7 @@ interface WorkerFixtures {
 
 export const test = base.extend<TestFixtures, WorkerFixtures>({
   hub: [async ({}, use) => {
-    const hub = await startHub({ ...(await models()), "notes.gguf": Buffer.from("These are notes, not a model.\n".repeat(200)) });
+    const hub = await startHub({ ...(await models()), [BOUNDLESS]: boundless(), "notes.gguf": Buffer.from("These are notes, not a model.\n".repeat(200)) });
     await use(hub);
     await hub.close();
   }, { scope: "worker" }],

@@ -13,7 +13,7 @@ let m;
 before(async () => {
   const { buildSync } = createRequire(join(pkg, "package.json"))("esbuild");
   const stdin = {
-    contents: ["answer", "catalogue", "errors", "request", "source", "stream"].map((n) => `export * from "./src/${n}.ts";`).join("\n"),
+    contents: ["answer", "catalogue", "errors", "fits", "request", "source", "stream"].map((n) => `export * from "./src/${n}.ts";`).join("\n"),
     resolveDir: pkg,
   };
   const { outputFiles } = buildSync({ stdin, bundle: true, format: "esm", write: false });
@@ -83,11 +83,30 @@ suite("sources", () => {
     assert.equal(url("hf:Qwen/Qwen3-0.6B-GGUF/Qwen3-0.6B-Q8_0.gguf"),
       "https://huggingface.co/Qwen/Qwen3-0.6B-GGUF/resolve/main/Qwen3-0.6B-Q8_0.gguf?download=true");
     assert.equal(url("hf:o/r@v1/sub/a b.gguf"), "https://huggingface.co/o/r/resolve/v1/sub/a%20b.gguf?download=true");
+    assert.equal(url("ms:Qwen/Qwen3-0.6B-GGUF/Qwen3-0.6B-Q8_0.gguf"),
+      "https://www.modelscope.cn/models/Qwen/Qwen3-0.6B-GGUF/resolve/master/Qwen3-0.6B-Q8_0.gguf");
+    assert.equal(url("ms:o/r@v2/sub/a.gguf"), "https://www.modelscope.cn/models/o/r/resolve/v2/sub/a.gguf");
     for (const entry of m.CATALOGUE) assert.equal(url(entry.id), entry.url);
   });
 
+  test("a file of the catalogue is held to what is known of it", () => {
+    for (const entry of m.CATALOGUE) {
+      const source = m.resolveSource(entry.id, base);
+      assert.deepEqual(source.bytes, entry.bytes === undefined ? undefined : [entry.bytes]);
+      assert.deepEqual(source.sha256, entry.sha256 === undefined ? undefined : [entry.sha256]);
+    }
+    assert.equal(m.resolveSource("https://h.example/a.gguf", base).bytes, undefined);
+  });
+
+  test("a split model goes by its first part, with the caller's headers", () => {
+    const headers = { Authorization: "Bearer x" };
+    const source = m.resolveSource({ url: "hf:o/r/big-00001-of-00003.gguf", headers }, base);
+    assert.deepEqual(source.urls, ["https://huggingface.co/o/r/resolve/main/big-00001-of-00003.gguf?download=true"]);
+    assert.deepEqual(source.headers, [["Authorization", "Bearer x"]]);
+  });
+
   test("what stands for nothing is refused", () => {
-    for (const bad of ["qwen-99b", "hf:only/two", "ftp://h/a.gguf", "file:///a.gguf", "https://", 7, null, [], {}]) {
+    for (const bad of ["qwen-99b", "hf:only/two", "ms:only/two", "hf:o/r/notes.txt", "ftp://h/a.gguf", "file:///a.gguf", "https://", 7, null, [], {}]) {
       assert.throws(() => m.resolveSource(bad, base), code("invalid-argument"), String(bad));
     }
   });
@@ -100,9 +119,25 @@ suite("sources", () => {
     assert.equal(m.resolveSource(new Blob(["x"]), base).id, undefined);
   });
 
-  test("the catalogue's ids are unique and its sizes plausible", () => {
+  test("the catalogue: ids once each, smallest first, every entry whole", () => {
     assert.equal(new Set(m.CATALOGUE.map((e) => e.id)).size, m.CATALOGUE.length);
-    for (const e of m.CATALOGUE) assert.ok(e.bytes > 1e8 && e.bytes < 4e9 && e.license && e.home.startsWith("https://"), e.id);
+    const known = m.CATALOGUE.map((e) => e.bytes).filter((n) => n !== undefined);
+    assert.deepEqual(known, [...known].sort((a, b) => a - b));
+    for (const e of m.CATALOGUE) {
+      assert.ok(e.license && e.goodFor && e.home === `https://huggingface.co/${e.repo}` && e.url.startsWith(`${e.home}/resolve/main/`), e.id);
+      assert.ok(e.id === e.file.toLowerCase().replace(".gguf", "") && e.id.endsWith(e.quantization.toLowerCase()), e.id);
+      assert.ok(e.sha256 === undefined || /^[0-9a-f]{64}$/.test(e.sha256), e.id);
+      const { heads, kvHeads, headDim, contextLength } = e.outline;
+      assert.ok(heads % kvHeads === 0 && headDim % 64 === 0 && contextLength % 4096 === 0, e.id);
+    }
+  });
+
+  test("what is suggested in place of a model is smaller, and of its kind where there is one", () => {
+    const ids = (source) => m.candidates(source).map((c) => c.id);
+    assert.deepEqual(ids("qwen3-4b-q4_k_m"), ["qwen3-1.7b-q8_0", "qwen3-0.6b-q8_0"]);
+    assert.deepEqual(ids("qwen2.5-coder-0.5b-instruct-q8_0")[0], "qwen2.5-0.5b-instruct-q8_0");
+    assert.deepEqual(ids("qwen2.5-0.5b-instruct-q4_k_m"), []);
+    assert.equal(ids("https://h.example/a.gguf").length, m.CATALOGUE.length);
   });
 });
 

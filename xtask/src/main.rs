@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod install;
+mod readme;
 mod serve;
 mod sh;
 mod size;
@@ -23,6 +24,7 @@ cargo xtask COMMAND
   test [STEP ...]            every test, or only the named steps (`test --list` names them)
   size                       what a page loads to chat, gzipped, against the budget
   tidy                       checks of the sources that no compiler makes
+  readme                     writes the README's table of models from the catalogue
   bench FILE [...]           speed of a model on this machine; arguments as `bench` of the native example takes them
   bench-web [--no-build] [...]
                              speed on the CPU in Chromium, beside wllama, candle and others; bench/README.md has the rest
@@ -62,6 +64,10 @@ fn run() -> Result<()> {
         "tidy" => {
             no_more(args)?;
             tidy::check()?;
+        }
+        "readme" => {
+            no_more(args)?;
+            readme::table(false)?;
         }
         "bench" => {
             let mut bench = sh::cargo();

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use lexopt::prelude::*;
 
 use crate::sh::{cargo, program, run};
-use crate::{build, install, size, tidy};
+use crate::{build, install, readme, size, tidy};
 
 /// A step, and those that it cannot do without.
 struct Step {
@@ -23,6 +23,12 @@ const STEPS: &[Step] = &[
     Step { name: "clippy", what: "lints, native", needs: &[], run: clippy },
     Step { name: "clippy-wasm", what: "lints, wasm32", needs: &[], run: clippy_wasm },
     Step { name: "rust", what: "native tests, WebGPU ones included", needs: &[], run: rust },
+    Step {
+        name: "readme",
+        what: "the README's table of models is the catalogue's",
+        needs: &[],
+        run: || readme::table(true),
+    },
     Step { name: "build", what: "wasm, package, site", needs: &[], run: build::build },
     Step { name: "types", what: "TypeScript", needs: &["build"], run: types },
     Step { name: "bench", what: "what benchmarks make of their figures", needs: &[], run: bench },
