@@ -99,14 +99,20 @@ export class LoadCard {
   }
 }
 
-/** Shows why a load failed and what can be done. */
-export function showFailure(why: Explained, run: (action: Action) => void): void {
+/** Shows why a load failed and what can be done; gives what adds a further way out, which comes first. */
+export function showFailure(why: Explained, run: (action: Action) => void): (label: string, run: () => void) => void {
   const buttons = why.actions.map((action, i) => button(ACTION_LABELS[action], () => run(action), i === 0 ? "primary" : ""));
+  const actions = el("div", { className: "actions" }, ...buttons);
   byId("notices").replaceChildren(
     el("div", { className: "notice error", role: "alert", data: { code: why.code } },
       el("p", {}, el("strong", {}, why.title), `. ${why.advice}`),
       el("details", {}, el("summary", {}, "Technical details"), `${why.code}: ${why.detail}`),
-      el("div", { className: "actions" }, ...buttons)));
+      actions));
+  return (label, go) => {
+    for (const node of buttons) node.classList.remove("primary");
+    const first = actions.querySelectorAll(".way").length === 0;
+    actions.insertBefore(button(label, go, first ? "way primary" : "way"), buttons[0] ?? null);
+  };
 }
 
 /** A message that asks for nothing urgent. */

@@ -1,6 +1,7 @@
 // The chat page: ties models, session, conversation, settings and storage together.
 
-import { Cache } from "qwenlet";
+import { Cache, Engine } from "qwenlet";
+import { choiceOf } from "./catalogue.js";
 import { Conversation } from "./conversation.js";
 import { announce, button, byId } from "./dom.js";
 import { ACTION_LABELS, codeOf, explain, type Action } from "./errors.js";
@@ -39,7 +40,7 @@ const models = new Models(
       if (session.engine) byId("run-note").textContent = "Used the next time a model is loaded.";
     },
   },
-  settings.backend,
+  () => settings,
 );
 
 // --- Views
@@ -88,9 +89,9 @@ async function load(choice: Choice): Promise<void> {
   showModels(false);
   clearNotices();
   const card = new LoadCard(choice.label, () => session.cancelLoad());
-  const done = session.load(choice, { backend: settings.backend, contextLength: settings.contextLength }, {
+  const done = session.load(choice, settings, {
     onProgress: (progress) => card.update(progress),
-    onWarning: (warning) => warn(warning.code, warning.message),
+    onWarning: (warning) => void warn(choice, warning.code, warning.message),
   });
   refresh();
   try {
@@ -102,19 +103,35 @@ async function load(choice: Choice): Promise<void> {
   } catch (error) {
     card.close();
     if (choice !== lastChoice) return; // another choice took over
-    if (codeOf(error) !== "aborted") showFailure(explain(error, "loading"), act);
+    if (codeOf(error) !== "aborted") void offerWays(choice, codeOf(error), showFailure(explain(error, "loading"), act));
     else if (chat.messages.length === 0) showModels(true);
   } finally {
     refresh();
   }
 }
 
-function warn(code: string, detail: string): void {
-  if (code === "quota-exceeded") {
-    showNotice("There is not enough storage to keep this model. It runs now, and is downloaded again next time.", ["Stored models", () => showModels(true)]);
-  } else {
-    showNotice(`This model is not kept on this device: ${detail}`);
+/** Where there is too little room, adds what would fit to the ways out. */
+async function offerWays(choice: Choice, code: string, add: (label: string, run: () => void) => void): Promise<void> {
+  if (code !== "out-of-memory" && code !== "quota-exceeded") return;
+  try {
+    const contextLength = choice.contextLength ?? settings.contextLength;
+    const { suggestions } = await Engine.fits(choice.source, { backend: choice.backend ?? settings.backend, ...(contextLength ? { contextLength } : {}) });
+    for (const suggestion of suggestions) {
+      const way = choiceOf(suggestion, choice);
+      if (way && choice === lastChoice) add(way.how, () => void load(way));
+    }
+  } catch (error) {
+    console.warn("qwenlet: what would fit is unknown", error);
   }
+}
+
+/** What a load does all the same. Nothing that is stored goes without the visitor's word. */
+async function warn(choice: Choice, code: string, detail: string): Promise<void> {
+  if (code !== "quota-exceeded") return void showNotice(`This model is not kept on this device: ${detail}`);
+  const stored = await Cache.list().catch(() => []); // without a list there is nothing to delete
+  const evict: [string, () => void] = ["Delete the least used and keep this one", () => void load({ ...choice, evict: true })];
+  showNotice("There is not enough storage to keep this model. It runs now, and is downloaded again next time.",
+    ...(stored.length > 0 ? [evict] : []), ["Stored models", () => showModels(true)]);
 }
 
 async function unload(): Promise<void> {

@@ -1,6 +1,7 @@
 // The loaded model: one at a time, with what it takes to load the next and to answer.
 
 import { Engine, QwenletError, type ChatMessage, type GenerateStats, type LoadProgress, type ModelSource, type Warning } from "qwenlet";
+import type { Wishes } from "./catalogue.js";
 import { explain } from "./errors.js";
 import type { LiveAnswer } from "./conversation.js";
 import type { BackendWish, Message, Settings } from "./store.js";
@@ -9,6 +10,11 @@ import type { BackendWish, Message, Settings } from "./store.js";
 export interface Choice {
   source: ModelSource;
   label: string;
+  /** In place of what the settings say. */
+  backend?: BackendWish;
+  contextLength?: number;
+  /** Delete what was not used for longest, where there is no room: the visitor has agreed. */
+  evict?: boolean;
 }
 
 export interface LoadHandlers {
@@ -31,16 +37,18 @@ export class Session {
   }
 
   /** Loads a model in place of the present one. Another load under way is given up. */
-  async load(choice: Choice, options: { backend: BackendWish; contextLength: number | undefined }, handlers: LoadHandlers): Promise<Engine> {
+  async load(choice: Choice, wishes: Wishes, handlers: LoadHandlers): Promise<Engine> {
     this.cancelLoad();
     const abort = new AbortController();
     this.loading = abort;
     try {
       await this.unload();
       if (abort.signal.aborted) throw new QwenletError("aborted", "Another model was chosen.");
+      const contextLength = choice.contextLength ?? wishes.contextLength;
       const engine = await Engine.load(choice.source, {
-        backend: options.backend,
-        ...(options.contextLength ? { contextLength: options.contextLength } : {}),
+        backend: choice.backend ?? wishes.backend,
+        ...(contextLength ? { contextLength } : {}),
+        ...(choice.evict ? { evict: "lru" } : {}),
         onProgress: (progress) => this.loading === abort && handlers.onProgress(progress),
         onWarning: (warning) => handlers.onWarning(warning),
         signal: abort.signal,

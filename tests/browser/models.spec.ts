@@ -1,0 +1,71 @@
+// The page's lists of models: what they need, what is stored, and what there is room for.
+
+import { devices } from "@playwright/test";
+import { expect, loadUrl, openModels, ready, test } from "./fixtures.ts";
+import { QWEN2, QWEN3 } from "./models.ts";
+
+const settings = (page: import("@playwright/test").Page, value: object) =>
+  page.evaluate((text) => localStorage.setItem("qwenlet.settings", text), JSON.stringify(value)).then(() => page.reload());
+
+test("every model says what it is for and what it needs; no request leaves for that", async ({ page, site }) => {
+  const requests: string[] = [];
+  page.on("request", (request) => requests.push(request.url()));
+  await page.goto(site.url);
+  const rows = page.locator("#catalogue-list li");
+  for (const row of await rows.all()) {
+    await expect(row.locator(".row-facts")).toContainText(/[\d.]+ [MG]B of memory/);
+    await expect(row.locator(".size")).toHaveText(/^(about )?[\d.]+ [MG]B · [\d.]+ [MG]B of memory · $/);
+  }
+  await expect(page.locator('[data-id="qwen3-0.6b-q8_0"]')).toContainText("tools");
+  await expect(page.locator('[data-id="qwen3-0.6b-q8_0"] .size')).toContainText("639 MB");
+  expect(requests.filter((url) => !url.startsWith(site.url))).toEqual([]);
+});
+
+test("a model that is too large says why, and what would do", async ({ page, site }) => {
+  await page.goto(site.url);
+  await settings(page, { backend: "cpu", contextLength: 40_960 });
+  const row = page.locator('[data-id="qwen3-4b-q4_k_m"]');
+  await expect(row).toHaveAttribute("data-fits", "no");
+  await expect(row).toContainText("Too large here");
+  await expect(row.locator(".remark")).toContainText("WebAssembly has at most 4.3 GB of memory");
+  await expect(row.getByRole("button")).toHaveCount(1);
+  await expect(row.getByRole("button")).toHaveText(/^With [\d,]+ tokens$/);
+  await expect(page.locator('[data-id="qwen2.5-0.5b-instruct-q4_k_m"]')).not.toHaveAttribute("data-fits");
+});
+
+test.describe("on a phone", () => {
+  const { userAgent, viewport, hasTouch } = devices["iPhone 15"]!;
+  test.use({ userAgent, viewport, hasTouch });
+  test("what may be ended for its size is marked, and can be tried", async ({ page, site }) => {
+    await page.goto(site.url);
+    const row = page.locator('[data-id="qwen2.5-1.5b-instruct-q4_k_m"]');
+    await expect(row).toHaveAttribute("data-fits", "maybe");
+    await expect(row).toContainText("May be too large here");
+    await expect(row.locator(".remark")).toContainText("iOS");
+    await expect(row.getByRole("button", { name: /^Load/ }).last()).toHaveText("Load");
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(viewport.width);
+  });
+});
+
+test("stored models: sizes, deletion after a question, and the browser is asked to keep them", async ({ page, hub, site }) => {
+  await page.goto(site.url);
+  await loadUrl(page, hub.directUrl(QWEN3));
+  await ready(page);
+  await loadUrl(page, hub.directUrl(QWEN2));
+  await ready(page);
+  await openModels(page);
+  const stored = page.locator("#stored-list li");
+  await expect(stored).toHaveCount(2);
+  await expect(stored.first()).toContainText(QWEN2);
+  await expect(stored.first()).toContainText(/[\d.]+ (kB|MB) · used just now/);
+  await expect(page.locator("#persist-row")).toBeVisible();
+  await page.getByRole("button", { name: "Ask it to keep them" }).click();
+  await expect(page.locator("#storage-note")).toHaveText(/did not agree|until you delete/);
+
+  await stored.last().getByRole("button", { name: /^Delete/ }).click();
+  const sure = stored.last().getByRole("button", { name: /^Delete [\d.]+/ });
+  await expect(sure).toBeFocused();
+  await sure.click();
+  await expect(stored).toHaveCount(1);
+  await expect(page.getByRole("heading", { level: 1 })).toBeFocused();
+});
