@@ -23,7 +23,7 @@ test("every model says what it is for and what it needs; no request leaves for t
 
 test("a model that is too large says why, and what would do", async ({ page, site }) => {
   await page.goto(site.url);
-  await settings(page, { backend: "cpu", contextLength: 40_960 });
+  await settings(page, { backend: "cpu", contextLength: 32_768 });
   const row = page.locator('[data-id="qwen3-4b-q4_k_m"]');
   await expect(row).toHaveAttribute("data-fits", "no");
   await expect(row).toContainText("Too large here");
