@@ -1,7 +1,7 @@
 // The page's lists of models: what they need, what is stored, and what there is room for.
 
 import { devices } from "@playwright/test";
-import { expect, loadUrl, openModels, ready, test } from "./fixtures.ts";
+import { BOUNDLESS, expect, loadUrl, openModels, ready, test } from "./fixtures.ts";
 import { QWEN2, QWEN3 } from "./models.ts";
 
 const settings = (page: import("@playwright/test").Page, value: object) =>
@@ -68,4 +68,112 @@ test("stored models: sizes, deletion after a question, and the browser is asked 
   await sure.click();
   await expect(stored).toHaveCount(1);
   await expect(page.getByRole("heading", { level: 1 })).toBeFocused();
+});
+
+/** Keeps every text that the card shows. */
+const watchCard = (page: import("@playwright/test").Page) => page.evaluate(() => {
+  const texts: string[] = [];
+  Object.assign(window, { texts });
+  new MutationObserver(() => texts.push(document.querySelector(".loading .detail")?.textContent ?? "")).observe(document.body, { subtree: true, childList: true, characterData: true });
+});
+const cardTexts = (page: import("@playwright/test").Page) => page.evaluate(() => (window as unknown as { texts: string[] }).texts.join("\n"));
+
+test("a slow download says how far it is, how fast, and how long it will take", async ({ page, hub, site }) => {
+  await page.goto(site.url);
+  await watchCard(page);
+  await loadUrl(page, hub.directUrl(QWEN3, "fault=slow&ms=150"));
+  await ready(page);
+  expect(await cardTexts(page)).toMatch(/Downloading · [\d.]+ (kB|MB) of [\d.]+ (kB|MB) · [\d.]+ (kB|MB)\/s · \d+ s left/);
+  await page.reload();
+  await watchCard(page);
+  await ready(page);
+  const texts = await cardTexts(page);
+  expect(texts).not.toContain("Downloading");
+});
+
+test("a connection that breaks off: the page says so, and that it goes on", async ({ page, hub, site }) => {
+  await page.goto(site.url);
+  await watchCard(page);
+  await loadUrl(page, hub.directUrl(QWEN3, "fault=reset&after=300000&times=1"));
+  await ready(page);
+  const texts = await cardTexts(page);
+  expect(texts).toMatch(/The connection broke off. Trying again · [\d.]+ (kB|MB) of/);
+  await expect(page.locator("#announcer")).toContainText("The connection broke off. Trying again.");
+});
+
+test("a download that was left is taken up where it stopped, and says so", async ({ page, hub, site }) => {
+  await page.goto(site.url);
+  await page.evaluate(async (url) => {
+    const { Cache } = (await import(`${location.origin}/pkg/index.js`)) as typeof import("../../pkg/src/index.ts");
+    const abort = new AbortController();
+    const onProgress = ({ bytes }: { bytes: number }) => bytes > 300_000 && abort.abort();
+    await Cache.download(url, { signal: abort.signal, onProgress, transfer: { chunkBytes: 64 << 10 } }).catch(() => {});
+  }, hub.directUrl(QWEN3, "fault=slow&ms=50"));
+  await page.reload();
+  const row = page.locator("#stored-list li");
+  await expect(row).toContainText("not complete");
+  await watchCard(page);
+  await row.getByRole("button", { name: /^Go on/ }).click();
+  await ready(page);
+  expect(await cardTexts(page)).toMatch(/[\d.]+ (kB|MB) were here already/);
+  await openModels(page);
+  await expect(row).not.toContainText("not complete");
+});
+
+test("a stored model is checked, and what is damaged is told", async ({ page, hub, site }) => {
+  await page.goto(site.url);
+  await loadUrl(page, hub.directUrl(QWEN3));
+  await ready(page);
+  await openModels(page);
+  const row = page.locator("#stored-list li");
+  await row.getByRole("button", { name: /^Check/ }).click();
+  await expect(row.getByRole("status")).toHaveText("Every byte is as it was stored.");
+  await expect(row.getByRole("button", { name: /^Delete/ })).toBeFocused();
+  await page.evaluate(async () => {
+    const open = indexedDB.open("qwenlet");
+    const database = await new Promise<IDBDatabase>((resolve) => (open.onsuccess = () => resolve(open.result)));
+    const chunks = database.transaction("chunks", "readwrite").objectStore("chunks");
+    const cursor = await new Promise<IDBCursorWithValue>((resolve) => {
+      const request = chunks.openCursor();
+      request.onsuccess = () => resolve(request.result!);
+    });
+    const bytes = new Uint8Array(cursor.value as Uint8Array);
+    bytes[1000]! ^= 1;
+    const put = cursor.update(bytes);
+    await new Promise((resolve) => (put.onsuccess = resolve));
+    database.close();
+  });
+  await row.getByRole("button", { name: /^Check/ }).click();
+  await expect(row.getByRole("status")).toContainText(/[\d.]+ (kB|MB) of it are damaged/);
+});
+
+test("a full storage: what can be done about it is offered, and nothing goes unasked", async ({ page, hub, site }) => {
+  await page.goto(site.url);
+  await loadUrl(page, hub.directUrl(QWEN2));
+  await ready(page);
+  const cdp = await page.context().newCDPSession(page);
+  const origin = new URL(site.url).origin;
+  const { usage } = await cdp.send("Storage.getUsageAndQuota", { origin });
+  await cdp.send("Storage.overrideQuotaForOrigin", { origin, quotaSize: usage + 100_000 });
+  await loadUrl(page, hub.directUrl(QWEN3));
+  await ready(page);
+  const notice = page.locator(".notice").filter({ hasText: "not enough storage to keep this model" });
+  await expect(notice.getByRole("button", { name: "Delete the least used and keep this one" })).toBeVisible();
+  await notice.getByRole("button", { name: "Stored models" }).click();
+  await expect(page.locator("#stored-list li")).toHaveCount(1);
+  await expect(page.locator("#stored-list li")).toContainText(QWEN2);
+  await cdp.send("Storage.overrideQuotaForOrigin", { origin });
+});
+
+test("a load that does not fit offers what would", async ({ page, hub, site }) => {
+  await page.goto(site.url);
+  await settings(page, { backend: "cpu", contextLength: 4_000_000 });
+  await loadUrl(page, hub.directUrl(BOUNDLESS));
+  const alert = page.locator('.notice.error[data-code="out-of-memory"]');
+  const way = alert.getByRole("button", { name: /^With [\d,]+ tokens$/ });
+  await expect(way).toBeVisible();
+  await way.click();
+  await ready(page);
+  await openModels(page);
+  await expect(page.locator("#loaded-card")).toContainText("of 4,194,304 tokens");
 });

@@ -1,23 +1,19 @@
 // The card that shows how far a load is, and the one that says why it failed.
 
 import type { LoadProgress } from "qwenlet";
-import { button, byId, el } from "./dom.js";
+import { announce, button, byId, el } from "./dom.js";
 import { ACTION_LABELS, type Action, type Explained } from "./errors.js";
 import * as format from "./format.js";
 
 const ORIGINS: Record<LoadProgress["from"], string> = { cache: "Reading from this device", file: "Reading the file", network: "Downloading" };
 
-/** Bytes a second over the last few seconds. */
-class Rate {
-  private readonly samples: { time: number; bytes: number }[] = [];
-
-  add(bytes: number, time: number): number | undefined {
-    this.samples.push({ time, bytes });
-    while (this.samples.length > 2 && time - this.samples[0]!.time > 5000) this.samples.shift();
-    const first = this.samples[0]!;
-    return time - first.time < 700 ? undefined : ((bytes - first.bytes) * 1000) / (time - first.time);
-  }
-}
+/** Why nothing arrives, and that nothing is lost. */
+const WAITING: Record<NonNullable<LoadProgress["waiting"]>, string> = {
+  retry: "The connection broke off. Trying again",
+  offline: "This device is offline. It goes on when the connection is back",
+  server: "The server asks to wait. Trying again in a moment",
+  "other-tab": "Another tab is downloading this model; its copy will be used",
+};
 
 /** Milliseconds between two updates of the numbers. */
 const DRAW_EVERY = 120;
@@ -28,10 +24,8 @@ export class LoadCard {
   private readonly bar = el("progress", { max: 1 });
   private readonly detail = el("span", { className: "detail" });
   private readonly node: HTMLElement;
-  private readonly rate = new Rate();
   private drawn = 0;
   private latest: LoadProgress | undefined;
-  private speed: number | undefined;
   private timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly label: string, onCancel: () => void) {
@@ -47,11 +41,11 @@ export class LoadCard {
   }
 
   update(state: LoadProgress): void {
-    const now = performance.now();
-    this.speed = this.rate.add(state.bytes, now);
-    const changed = state.phase !== this.latest?.phase;
+    const waiting = waitingOf(state);
+    const changed = state.phase !== this.latest?.phase || waiting !== (this.latest && waitingOf(this.latest));
+    if (changed && waiting) announce(`${waiting}.`);
     this.latest = state;
-    const wait = DRAW_EVERY - (now - this.drawn);
+    const wait = DRAW_EVERY - (performance.now() - this.drawn);
     if (changed || wait <= 0) this.draw(state);
     // What arrives in between is shown a little later: it may be the last for long, where a download stalls.
     else this.timer ??= setTimeout(() => this.latest && this.draw(this.latest), wait);
@@ -61,42 +55,38 @@ export class LoadCard {
     clearTimeout(this.timer);
     this.timer = undefined;
     this.drawn = performance.now();
-    const { speed } = this;
-    if (state.phase === "prepare") {
-      this.title.textContent = `Preparing ${this.label}`;
-      this.percent.textContent = "";
-      this.detail.textContent = "Setting up the first run";
-      this.bar.removeAttribute("value");
-      return;
-    }
-    if (state.phase === "waiting") {
-      this.detail.textContent = "Another tab is downloading this model; its copy will be used";
-      return;
-    }
-    if (state.phase !== "weights" || state.bytes === 0) {
-      this.detail.textContent = "Reading the header";
-      return;
-    }
-    const parts = [ORIGINS[state.from]];
-    if (state.total) {
-      const share = Math.min(1, state.bytes / state.total);
-      this.bar.value = share;
-      this.percent.textContent = `${Math.floor(share * 100)}%`;
-      parts.push(`${format.bytes(state.bytes)} of ${format.bytes(state.total)}`);
-    } else {
-      parts.push(format.bytes(state.bytes));
-    }
-    if (speed !== undefined) {
-      parts.push(`${format.bytes(Math.round(speed))}/s`);
-      if (state.total && speed > 0 && state.bytes < state.total) parts.push(`${format.duration((state.total - state.bytes) / speed)} left`);
-    }
-    this.detail.textContent = parts.join(" · ");
+    const preparing = state.phase === "prepare" || state.phase === "ready";
+    this.title.textContent = `${preparing ? "Preparing" : "Loading"} ${this.label}`;
+    const share = !preparing && state.total && state.bytes > 0 ? Math.min(1, state.bytes / state.total) : undefined;
+    if (share === undefined) this.bar.removeAttribute("value");
+    else this.bar.value = share;
+    this.percent.textContent = share === undefined ? "" : `${Math.floor(share * 100)}%`;
+    this.detail.textContent = preparing ? "Setting up the first run" : describe(state);
   }
 
   close(): void {
     clearTimeout(this.timer);
     this.node.remove();
   }
+}
+
+function waitingOf(state: LoadProgress): string | undefined {
+  return state.waiting ? WAITING[state.waiting] : state.phase === "waiting" ? WAITING["other-tab"] : undefined;
+}
+
+/** "Downloading · 12 MB of 640 MB · 3 MB/s · 4 min left". */
+function describe(state: LoadProgress): string {
+  const { bytes, total, bytesPerSecond, secondsLeft, resumedFrom } = state;
+  const waiting = waitingOf(state);
+  if (!waiting && (state.phase === "header" || bytes === 0)) return "Reading the header";
+  const parts = [waiting ?? ORIGINS[state.from]];
+  if (bytes > 0) parts.push(total ? `${format.bytes(bytes)} of ${format.bytes(total)}` : format.bytes(bytes));
+  if (resumedFrom) parts.push(`${format.bytes(resumedFrom)} were here already`);
+  // While it waits for the connection there is no rate; another tab has one.
+  const flows = !state.waiting || state.waiting === "other-tab";
+  if (flows && bytesPerSecond !== undefined) parts.push(`${format.bytes(Math.round(bytesPerSecond))}/s`);
+  if (flows && secondsLeft !== undefined) parts.push(`${format.duration(secondsLeft)} left`);
+  return parts.join(" · ");
 }
 
 /** Shows why a load failed and what can be done; gives what adds a further way out, which comes first. */

@@ -127,7 +127,8 @@ async function offerWays(choice: Choice, code: string, add: (label: string, run:
 
 /** What a load does all the same. Nothing that is stored goes without the visitor's word. */
 async function warn(choice: Choice, code: string, detail: string): Promise<void> {
-  if (code !== "quota-exceeded") return void showNotice(`This model is not kept on this device: ${detail}`);
+  if (code === "cache") return void showNotice(`This model is not kept on this device: ${detail}`);
+  if (code !== "quota-exceeded" || choice.evict) return void showNotice(`${detail}.`);
   const stored = await Cache.list().catch(() => []); // without a list there is nothing to delete
   const evict: [string, () => void] = ["Delete the least used and keep this one", () => void load({ ...choice, evict: true })];
   showNotice("There is not enough storage to keep this model. It runs now, and is downloaded again next time.",

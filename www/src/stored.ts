@@ -53,8 +53,10 @@ export class StoredModels {
     const size = model.complete ? format.bytes(model.bytes) : `${format.bytes(model.bytes)}${model.total ? ` of ${format.bytes(model.total)}` : ""}, not complete`;
     const facts = [entry?.quantization, size, `used ${format.ago(model.lastUsed)}`].filter(Boolean).join(" · ");
     const actions = el("div", { className: "row-actions" });
+    const state = el("div", { className: "remark", role: "status" });
     const row = el("li", { data: { id: model.id } },
-      el("div", { className: "row-name" }, name), el("div", { className: "row-facts" }, facts), actions);
+      el("div", { className: "row-name" }, name), el("div", { className: "row-facts" }, facts, state), actions);
+    const choice = entry ? fromCatalogue(entry) : { source: sourceOf(model), label: model.name.replace(/\.gguf$/i, "") };
     const named = (label: string, run: () => void, style: string): HTMLButtonElement => {
       const node = button(label, run, style);
       node.setAttribute("aria-label", `${label} ${name}`);
@@ -62,16 +64,29 @@ export class StoredModels {
     };
     const offer = (): void => {
       actions.replaceChildren(named("Delete", confirm, "quiet"));
-      if (model.complete || entry) {
-        // An incomplete one is taken up where it stopped, if its address is known.
-        const choice = entry ? fromCatalogue(entry) : { source: { cached: model.id }, label: model.name };
-        actions.append(named("Load", () => this.onChoose(choice), ""));
-      }
+      if (model.complete) actions.append(named("Check", () => void check(), "quiet"));
+      // An incomplete one is taken up where it stopped, if its address is known.
+      if (model.complete || choice.source instanceof URL || entry) actions.append(named(model.complete ? "Load" : "Go on", () => this.onChoose(choice), ""));
     };
     const confirm = (): void => {
       const sure = button(`Delete ${format.bytes(model.bytes)}`, () => void this.remove(model, name));
       actions.replaceChildren(button("Keep", offer, "quiet"), sure);
       sure.focus();
+    };
+    const check = async (): Promise<void> => {
+      const abort = new AbortController();
+      const stop = named("Stop checking", () => abort.abort(), "quiet");
+      actions.replaceChildren(stop);
+      stop.focus();
+      state.textContent = "Reading all of it";
+      try {
+        const { ok, damagedBytes } = await Cache.verify(model.id, { signal: abort.signal });
+        state.textContent = ok ? "Every byte is as it was stored." : `${format.bytes(damagedBytes)} of it are damaged. Loading it fetches those again.`;
+      } catch (error) {
+        state.textContent = abort.signal.aborted ? "" : `It could not be checked: ${told(error)}`;
+      }
+      offer();
+      actions.querySelector("button")!.focus();
     };
     offer();
     return row;
@@ -89,7 +104,7 @@ export class StoredModels {
   }
 
   private async persist(): Promise<void> {
-    const kept = await navigator.storage.persist();
+    const kept = await Cache.persist();
     byId("persist-row").hidden = kept;
     byId("storage-note").textContent = kept
       ? "The browser keeps stored models until you delete them."
@@ -100,6 +115,11 @@ export class StoredModels {
   private note(text: string): void {
     byId("stored-note").textContent = text;
   }
+}
+
+/** Its address where that is known, so that what is missing or damaged can be fetched. A whole copy asks nobody. */
+function sourceOf(model: CachedModel): Choice["source"] {
+  return /^https?:/.test(model.id) ? new URL(model.id) : { cached: model.id };
 }
 
 function told(error: unknown): string {
