@@ -1,9 +1,10 @@
+import { withClerk } from "./clerk.js";
 import { persist, transfer } from "./download.js";
 import { QwenletError } from "./errors.js";
 import { WorkerHandle } from "./rpc.js";
 import type { CachedModel, DownloadOptions, ModelSource, StorageUse, Verified } from "./types.js";
 
-/** Runs one call in a worker of its own: the store lives on the worker's side, and no engine need be loaded to ask it. */
+/** Runs a long call in a worker of its own. */
 async function once<T>(run: (worker: WorkerHandle) => Promise<T>): Promise<T> {
   const worker = new WorkerHandle();
   try {
@@ -17,7 +18,7 @@ async function once<T>(run: (worker: WorkerHandle) => Promise<T>): Promise<T> {
 export const Cache = {
   /** All models, last used first; incomplete downloads too, marked as such. */
   list(): Promise<CachedModel[]> {
-    return once((worker) => worker.call((api) => api.cacheList()));
+    return withClerk((worker) => worker.call((api) => api.cacheList()));
   },
 
   /**
@@ -36,13 +37,13 @@ export const Cache = {
 
   /** Deletes a model; false where there was none of this id. */
   delete(id: string): Promise<boolean> {
-    return once((worker) => worker.call((api) => api.cacheDelete(id)));
+    return withClerk((worker) => worker.call((api) => api.cacheDelete(id)));
   },
 
   /** Deletes the models that were not used for longest until so many bytes are freed, or none is left; returns those deleted. */
   async evict(bytes: number): Promise<CachedModel[]> {
     if (!(bytes >= 0)) throw new QwenletError("invalid-argument", "bytes: must be a number of at least 0.");
-    return once((worker) => worker.call((api) => api.cacheEvict(bytes)));
+    return withClerk((worker) => worker.call((api) => api.cacheEvict(bytes)));
   },
 
   /** Asks the browser to keep this site's storage when space gets scarce; whether it will. */

@@ -1,4 +1,7 @@
-/** A worker without a model, for what needs the engine's code only. Calls share it; it ends when it has been idle. */
+/**
+ * A worker without a model, for short calls: the store and the engine's reckoning live on the worker's side. Calls share
+ * it; it ends when it has been idle.
+ */
 import { QwenletError } from "./errors.js";
 import { WorkerHandle } from "./rpc.js";
 

@@ -24,6 +24,7 @@ for (const [backend, limit] of [["cpu", 1.25 * bytes], ["webgpu", 200e6]] as con
     await page.goto(site.url);
     const run = (source: string | { cached: string }) => page.evaluate(async ({ source, backend }) => {
       const { Engine, Cache } = (await import(`${location.origin}/pkg/index.js`)) as Api;
+      const fit = await Engine.fits(source, { backend });
       const start = performance.now();
       const engine = await Engine.load(source, { backend });
       const load_s = (performance.now() - start) / 1000;
@@ -31,11 +32,14 @@ for (const [backend, limit] of [["cpu", 1.25 * bytes], ["webgpu", 200e6]] as con
       const memory = await engine.memory();
       await engine.unload();
       const cached = (await Cache.list())[0];
-      return { load_s, ids: answer.choices[0]?.token_ids, stats: answer.stats, memory, cached };
+      return { fit, load_s, ids: answer.choices[0]?.token_ids, stats: answer.stats, memory, cached };
     }, { source, backend });
     const first = await run(real.directUrl(basename(file)));
     expect(first.ids).toHaveLength(4);
     expect(first.memory.wasmBytes).toBeLessThan(limit);
+    // What was reckoned before the download is enough, with every page of state that these few tokens do not need.
+    expect(first.fit).toMatchObject({ fits: true, problems: [] });
+    expect(first.memory.wasmBytes).toBeLessThanOrEqual(first.fit.needs.wasm);
     expect(first.cached).toMatchObject({ complete: true, bytes });
     real.reset();
     const second = await run({ cached: first.cached!.id });
@@ -44,7 +48,7 @@ for (const [backend, limit] of [["cpu", 1.25 * bytes], ["webgpu", 200e6]] as con
     expect(second.memory.wasmBytes).toBeLessThan(limit);
     for (const [from, r] of [["network", first], ["cache", second]] as const) {
       console.log(JSON.stringify({
-        file: basename(file), bytes, backend, from, load_s: r.load_s, wasm_bytes: r.memory.wasmBytes, backend_bytes: r.memory.backendBytes,
+        file: basename(file), bytes, backend, from, load_s: r.load_s, wasm_bytes: r.memory.wasmBytes, wasm_reckoned: r.fit.needs.wasm, kv_reckoned: r.fit.needs.kv, backend_bytes: r.memory.backendBytes,
         prefill_tok_per_s: r.stats.prefill_tokens / r.stats.prefill_seconds, decode_tok_per_s: r.stats.decode_tokens / r.stats.decode_seconds,
       }));
     }
