@@ -45,6 +45,7 @@ impl Request {
     }
 
     /// Names of the files of the page.
+    #[cfg(target_arch = "wasm32")]
     pub(crate) fn file_names(&self) -> Vec<String> {
         match self {
             Request::Files { names, .. } => names.clone(),
