@@ -16,12 +16,13 @@ pub(crate) struct Block {
     pub(crate) d: f32,
     /// Sums of `q[..16]` and `q[16..]`.
     pub(crate) sums: [i32; 2],
+    pub(crate) total: i32,
     /// `d` times the sum of all.
     pub(crate) sum: f32,
 }
 
 impl Block {
-    const ZERO: Self = Self { q: [0; 32], d: 0.0, sums: [0; 2], sum: 0.0 };
+    const ZERO: Self = Self { q: [0; 32], d: 0.0, sums: [0; 2], total: 0, sum: 0.0 };
 }
 
 /// The quantized lines of one input; memory for the largest is kept.
@@ -139,5 +140,6 @@ fn quantize_block<S: Simd>(s: S, x: &[f32; 32], to: &mut Block) {
         s.store_i(total, &mut lanes);
         *sum = lanes.iter().fold(0, |a, &b| a.wrapping_add(b));
     }
-    to.sum = to.d * (to.sums[0].wrapping_add(to.sums[1])) as f32;
+    to.total = to.sums[0].wrapping_add(to.sums[1]);
+    to.sum = to.d * to.total as f32;
 }

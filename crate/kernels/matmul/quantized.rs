@@ -95,56 +95,76 @@ impl<T: Tile> Quantized<'_, T> {
         let empty = s.unsigned(s.load_b(&[0; 16]));
         let empty =
             Unpacked::<S> { w: [empty; 8], scale: [zero; 2], shift: [zero; 2], weights: [s.splat_i(0); 2] };
-        let mut panel = [empty; PANEL];
+        let mut panels = [[empty; PANEL]; 2];
+        let stripes = self.product.stripes();
         for first in (0..width).step_by(PANEL) {
             let groups = first..width.min(first + PANEL);
-            for t in self.product.stripes() {
-                let bytes = TILE_ROWS * T::BYTES;
-                let tiles = self.product.tiles::<T>(t);
-                let tiles = &tiles[first * 32 / T::ELEMS * bytes..groups.end * 32 / T::ELEMS * bytes];
-                let panel = &mut panel[..groups.len()];
-                let unpacked = panel.chunks_exact_mut(T::ELEMS / 32);
-                for (tile, panel) in tiles.chunks_exact(bytes).zip(unpacked) {
-                    let head = T::head(s, tile);
-                    for (turn, panel) in panel.chunks_exact_mut(T::PHASES).enumerate() {
-                        each!(PHASE in 0 1 2 3 => if PHASE < T::PHASES {
-                            unpack::<S, T, PHASE>(s, tile, head, turn, &mut panel[PHASE]);
-                        });
+            for t in stripes.clone().step_by(if S::PAIRS_OF_STRIPES { 2 } else { 1 }) {
+                let pair = S::PAIRS_OF_STRIPES && t + 1 < stripes.end;
+                for (t, panel) in (t..t + 1 + usize::from(pair)).zip(&mut panels) {
+                    self.unpack_panel(s, t, groups.clone(), panel);
+                }
+                let panels = panels.each_ref().map(|panel| &panel[..groups.len()]);
+                for line in lines.clone().step_by(4) {
+                    match (pair, lines.end - line) {
+                        (true, 4..) => self.panel_lines::<S, 2, 4>(s, panels, columns, t, first, line),
+                        (false, 4..) => self.panel_lines::<S, 1, 4>(s, [panels[0]], columns, t, first, line),
+                        _ => {
+                            for line in line..lines.end {
+                                for t in t..t + 1 + usize::from(pair) {
+                                    self.panel_lines::<S, 1, 1>(s, [panels[t % 2]], columns, t, first, line);
+                                }
+                            }
+                        }
                     }
-                }
-                let mut line = lines.start;
-                while line + 4 <= lines.end {
-                    self.panel_lines::<S, 4>(s, panel, columns, t, first, line);
-                    line += 4;
-                }
-                while line < lines.end {
-                    self.panel_lines::<S, 1>(s, panel, columns, t, first, line);
-                    line += 1;
                 }
             }
         }
     }
 
-    /// Lines `line .. line + R` times a panel that starts at group `first` of stripe `t`.
+    /// Makes groups of stripe `t` ready to be multiplied.
     #[inline(always)]
-    fn panel_lines<S: Simd, const R: usize>(
+    fn unpack_panel<S: Simd>(&self, s: S, t: usize, groups: Range<usize>, panel: &mut [Unpacked<S>]) {
+        let bytes = TILE_ROWS * T::BYTES;
+        let tiles = self.product.tiles::<T>(t);
+        let tiles = &tiles[groups.start * 32 / T::ELEMS * bytes..groups.end * 32 / T::ELEMS * bytes];
+        for (tile, panel) in tiles.chunks_exact(bytes).zip(panel.chunks_exact_mut(T::ELEMS / 32)) {
+            let head = T::head(s, tile);
+            for (turn, panel) in panel.chunks_exact_mut(T::PHASES).enumerate() {
+                each!(PHASE in 0 1 2 3 => if PHASE < T::PHASES {
+                    unpack::<S, T, PHASE>(s, tile, head, turn, &mut panel[PHASE]);
+                });
+            }
+        }
+    }
+
+    /// Lines `line .. line + R` times panels that start at group `first` of stripes `t .. t + P`.
+    #[inline(always)]
+    fn panel_lines<S: Simd, const P: usize, const R: usize>(
         &mut self,
         s: S,
-        panel: &[Unpacked<S>],
+        panels: [&[Unpacked<S>]; P],
         columns: usize,
         t: usize,
         first: usize,
         line: usize,
     ) {
-        let x: [&[Block]; R] = from_fn(|r| &self.x.line(line + r)[first..first + panel.len()]);
-        let mut sums: [S::F; R] = from_fn(|r| {
-            if first == 0 { self.product.initial(s, line + r, t) } else { self.product.load(s, line + r, t) }
+        let n = panels[0].len();
+        let panels = panels.map(|panel| &panel[..n]);
+        let x: [&[Block]; R] = from_fn(|r| &self.x.line(line + r)[first..first + n]);
+        let mut sums: [[S::F; R]; P] = from_fn(|p| {
+            from_fn(|r| {
+                let (line, t) = (line + r, t + p);
+                if first == 0 { self.product.initial(s, line, t) } else { self.product.load(s, line, t) }
+            })
         });
-        for (g, group) in panel.iter().enumerate() {
-            add_group::<S, T, R>(s, group, columns, from_fn(|r| &x[r][g]), &mut sums);
+        for g in 0..n {
+            add_group::<S, T, P, R>(s, panels.map(|p| &p[g]), columns, x.map(|x| &x[g]), &mut sums);
         }
-        for (r, sum) in sums.into_iter().enumerate() {
-            self.product.store(s, line + r, t, sum);
+        for (p, sums) in sums.into_iter().enumerate() {
+            for (r, sum) in sums.into_iter().enumerate() {
+                self.product.store(s, line + r, t + p, sum);
+            }
         }
     }
 }
@@ -252,31 +272,35 @@ fn add_turn<S: Simd, T: Tile>(
     });
 }
 
-/// Adds a group of four rows times `R` lines. `columns` is 8 / [`halves`], see [`Quantized::lines`].
+/// Adds a group of `P` times four rows times `R` lines. `columns` is 8 / [`halves`], see [`Quantized::lines`].
 #[inline(always)]
-fn add_group<S: Simd, T: Tile, const R: usize>(
+fn add_group<S: Simd, T: Tile, const P: usize, const R: usize>(
     s: S,
-    group: &Unpacked<S>,
+    groups: [&Unpacked<S>; P],
     columns: usize,
     x: [&Block; R],
-    sums: &mut [S::F; R],
+    sums: &mut [[S::F; R]; P],
 ) {
     for half in 0..halves::<T>() {
-        let w = &group.w[half * columns..][..columns];
-        let x4: [&[[Quant; 4]]; R] = from_fn(|r| &x[r].q.as_chunks::<4>().0[half * columns..][..columns]);
-        let mut dots = [s.zero(); R];
-        for (i, w) in w.iter().enumerate() {
-            for (sum, x) in dots.iter_mut().zip(x4) {
-                if settles::<T>(i) {
-                    *sum = s.settle(*sum);
+        let w: [&[S::W]; P] = groups.map(|group| &group.w[half * columns..][..columns]);
+        let x4: [&[[Quant; 4]]; R] = x.map(|x| &x.q.as_chunks::<4>().0[half * columns..][..columns]);
+        let mut dots = [[s.zero(); R]; P];
+        for i in 0..columns {
+            let w = w.map(|w| w[i]);
+            for (r, x) in x4.into_iter().enumerate() {
+                for (dots, w) in dots.iter_mut().zip(w) {
+                    if settles::<T>(i) {
+                        dots[r] = s.settle(dots[r]);
+                    }
+                    dots[r] = dot::<S, T>(s, dots[r], w, &x[i]);
                 }
-                *sum = dot::<S, T>(s, *sum, *w, &x[i]);
             }
         }
-        let (scale, shift) = (group.scale[half], group.shift[half]);
-        for ((sum, dot), x) in sums.iter_mut().zip(dots).zip(x) {
-            let dot = rows::<S, T>(s, dot, group.weights[half]);
-            *sum = add_scaled::<S, T>(s, *sum, dot, scale, shift, x, half);
+        for ((sums, dots), group) in sums.iter_mut().zip(dots).zip(groups) {
+            for ((sum, dot), x) in sums.iter_mut().zip(dots).zip(x) {
+                let dot = rows::<S, T>(s, dot, group.weights[half]);
+                *sum = add_scaled::<S, T>(s, *sum, dot, group.scale[half], group.shift[half], x, half);
+            }
         }
     }
 }
@@ -292,8 +316,11 @@ fn add_scaled<S: Simd, T: Tile>(
     x: &Block,
     half: usize,
 ) -> S::F {
-    let quants = if T::HALF_GROUPS { x.sums[half] } else { x.sums[0] + x.sums[1] };
-    let dot = if T::OFFSET == 0 { dot } else { s.add_i(dot, s.splat_i(-T::OFFSET * quants)) };
+    let quants = if T::HALF_GROUPS { x.sums[half] } else { x.total };
+    // The offset is a power of two, if it is not zero.
+    const { assert!(T::OFFSET == 0 || T::OFFSET.count_ones() == 1) };
+    let offset = |quants| s.shl_i(s.splat_i(quants), T::OFFSET.trailing_zeros());
+    let dot = if T::OFFSET == 0 { dot } else { s.sub_i(dot, offset(quants)) };
     let sum = s.add(sum, s.mul(s.to_f(dot), s.mul(scale, s.splat(x.d))));
     if !T::SHIFTED {
         return sum;

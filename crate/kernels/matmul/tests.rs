@@ -83,6 +83,7 @@ pub(crate) fn quantized_activations_are_within_half_a_step() {
             }
             let sums = [0, 16].map(|at| block.q[at..at + 16].iter().map(|&q| i32::from(q)).sum::<i32>());
             assert_eq!(block.sums, sums);
+            assert_eq!(block.total, sums[0] + sums[1]);
             assert_eq!(block.sum, block.d * (sums[0] + sums[1]) as f32);
         }
     }

@@ -29,6 +29,8 @@ pub(crate) type Quant = i8;
 /// An instruction set. A value of the type is the proof that it may be used.
 pub(crate) trait Simd: Copy {
     const NAME: &'static str;
+    /// Whether there are registers to multiply two stripes at a time: lines are then loaded half as often.
+    const PAIRS_OF_STRIPES: bool = false;
     /// Four f32.
     type F: Copy;
     /// Four 32-bit integers.
@@ -61,6 +63,7 @@ pub(crate) trait Simd: Copy {
     fn load_u16(self, from: &[u8; 8]) -> Self::I;
     fn store_i(self, v: Self::I, to: &mut [i32; 4]);
     fn add_i(self, a: Self::I, b: Self::I) -> Self::I;
+    fn sub_i(self, a: Self::I, b: Self::I) -> Self::I;
     fn and_i(self, a: Self::I, b: Self::I) -> Self::I;
     fn or_i(self, a: Self::I, b: Self::I) -> Self::I;
     fn shl_i(self, v: Self::I, n: u32) -> Self::I;

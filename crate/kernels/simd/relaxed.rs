@@ -76,6 +76,7 @@ pub(crate) struct Relaxed {
 
 impl Simd for Relaxed {
     const NAME: &'static str = "wasm relaxed-simd";
+    const PAIRS_OF_STRIPES: bool = true;
     type W = v128;
     type Sum = v128;
 

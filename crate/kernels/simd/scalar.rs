@@ -96,6 +96,11 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
+    fn sub_i(self, a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
+        from_fn(|i| a[i].wrapping_sub(b[i]))
+    }
+
+    #[inline(always)]
     fn and_i(self, a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
         from_fn(|i| a[i] & b[i])
     }

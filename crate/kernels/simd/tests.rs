@@ -124,6 +124,7 @@ pub(crate) fn integer_operations_agree_with_the_scalar_form() {
                 keep(s.rows_signed(s.dot_signed(s.zero(), w, &x), s.add_weights(s.splat_i(0), w)));
                 let v = s.load_i(&bytes);
                 keep(s.add_i(s.and_i(v, s.splat_i(0xff)), s.or_i(v, s.splat_i(1))));
+                keep(s.sub_i(v, s.splat_i(0x1234_5678)));
                 keep(s.shl_i(v, 9));
                 keep(s.shr_i(v, 9));
                 keep(s.sar_i(v, 9));

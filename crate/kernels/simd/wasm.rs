@@ -106,6 +106,11 @@ macro_rules! simd128_operations {
         }
 
         #[inline(always)]
+        fn sub_i(self, a: v128, b: v128) -> v128 {
+            i32x4_sub(a, b)
+        }
+
+        #[inline(always)]
         fn and_i(self, a: v128, b: v128) -> v128 {
             v128_and(a, b)
         }

@@ -123,6 +123,11 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn sub_i(self, a: __m128i, b: __m128i) -> __m128i {
+        avx2!(_mm_sub_epi32(a, b))
+    }
+
+    #[inline(always)]
     fn and_i(self, a: __m128i, b: __m128i) -> __m128i {
         avx2!(_mm_and_si128(a, b))
     }
