@@ -111,8 +111,9 @@ impl<T: Tile> Quantized<'_, T> {
                         (false, 4..) => self.panel_lines::<S, 1, 4>(s, [panels[0]], columns, t, first, line),
                         _ => {
                             for line in line..lines.end {
-                                for t in t..t + 1 + usize::from(pair) {
-                                    self.panel_lines::<S, 1, 1>(s, [panels[t % 2]], columns, t, first, line);
+                                self.panel_lines::<S, 1, 1>(s, [panels[0]], columns, t, first, line);
+                                if pair {
+                                    self.panel_lines::<S, 1, 1>(s, [panels[1]], columns, t + 1, first, line);
                                 }
                             }
                         }
