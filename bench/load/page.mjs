@@ -20,30 +20,6 @@ export async function drain(url) {
   return performance.now() - start;
 }
 
-/** Reads the stored pieces of a model, as many ahead as the engine does, and throws them away. */
-export async function readStored(id, ahead) {
-  const done = (request) => new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });
-  const database = await done(indexedDB.open("qwenlet"));
-  const record = await done(database.transaction("models").objectStore("models").get(id));
-  const start = performance.now();
-  let bytes = 0;
-  for (const [part, { stored }] of record.parts.entries()) {
-    const n = Math.ceil(stored / record.chunkBytes);
-    const get = (index) => done(database.transaction("chunks").objectStore("chunks").get([id, part, index]));
-    const queue = [];
-    for (let next = 0, read = 0; read < n; read++) {
-      while (next < n && queue.length <= ahead) queue.push(get(next++));
-      bytes += (await queue.shift()).byteLength;
-    }
-  }
-  const time = performance.now() - start;
-  database.close();
-  return { time, bytes };
-}
-
 /** Uploads as many bytes to GPU buffers, from memory that is already there, and waits for the GPU. */
 export async function upload(bytes, piece) {
   const adapter = await navigator.gpu.requestAdapter();
@@ -61,4 +37,52 @@ export async function upload(bytes, piece) {
   const time = performance.now() - start;
   device.destroy();
   return time;
+}
+
+/** Writes pieces one after the other, then reads them in order, `ahead` of them asked for beside the one that is due; in IndexedDB (as byte arrays or blobs) one transaction each, in OPFS by a synchronous handle. */
+export async function store(kind, bytes, piece, ahead) {
+  const data = new Uint8Array(piece);
+  for (let i = 0; i < piece; i += 65536) crypto.getRandomValues(data.subarray(i, i + 65536));
+  const n = Math.ceil(bytes / piece);
+  const times = {};
+  const timed = async (what, run) => {
+    const start = performance.now();
+    const queue = [];
+    for (let next = 0, i = 0; i < n; i++) {
+      while (next < n && queue.length <= (what === "read" ? ahead : 0)) queue.push(run(next++));
+      await queue.shift();
+    }
+    times[what] = performance.now() - start;
+  };
+  if (kind === "opfs") {
+    const root = await navigator.storage.getDirectory();
+    const handle = await (await root.getFileHandle("bench", { create: true })).createSyncAccessHandle();
+    await timed("write", (i) => {
+      handle.write(data, { at: i * piece });
+      handle.flush();
+    });
+    await timed("read", (i) => handle.read(data, { at: i * piece }));
+    handle.close();
+    await root.removeEntry("bench");
+    return times;
+  }
+  const done = (request, event = "onsuccess") => new Promise((resolve, reject) => {
+    request[event] = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+  const open = indexedDB.open("bench");
+  open.onupgradeneeded = () => open.result.createObjectStore("pieces");
+  const database = await done(open);
+  await timed("write", (i) => {
+    const transaction = database.transaction("pieces", "readwrite");
+    transaction.objectStore("pieces").put(kind === "blobs" ? new Blob([data]) : data, i);
+    return done(transaction, "oncomplete");
+  });
+  await timed("read", async (i) => {
+    const value = await done(database.transaction("pieces").objectStore("pieces").get(i));
+    return kind === "blobs" ? value.arrayBuffer() : value;
+  });
+  database.close();
+  await done(indexedDB.deleteDatabase("bench"));
+  return times;
 }

@@ -4,16 +4,20 @@
 //
 // After `cargo xtask build` and `npm ci` in tests/browser. Prints one JSON object for each model and backend:
 //   network   loading and storing it, at each rate of the server (0: as fast as it can), to plain `fetch` draining the body
-//   cache     loading it from the cache, to reading the stored pieces from IndexedDB (cpu), or uploading as many bytes (webgpu)
+//   cache     loading it from the cache, to reading as many bytes from IndexedDB (cpu), or uploading as many bytes (webgpu)
 //   wasmBytes the WebAssembly memory's size after the load, which is its peak
+//
+// With --storage it compares IndexedDB (byte arrays, blobs) with the origin's private file system (OPFS) instead.
 
 import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
-import { drain, inWorker, readStored, upload } from "./page.mjs";
+import { drain, inWorker, store, upload } from "./page.mjs";
 import { serveFile } from "./server.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
@@ -25,6 +29,7 @@ const { values, positionals: models } = parseArgs({
     backend: { type: "string", default: "cpu,webgpu" },
     rate: { type: "string", default: "0,100,25" },
     runs: { type: "string", default: "3" },
+    storage: { type: "boolean", default: false },
   },
 });
 if (models.length === 0) throw new Error("which models? node bench/load/run.mjs MODEL.gguf…");
@@ -71,8 +76,9 @@ const ratio = (a, b) => Math.round((a / b) * 100) / 100;
 
 async function measure(site, path, backend) {
   const file = await serveFile(path);
-  const browser = await chromium.launch({ args: ARGS, executablePath: process.env.QWENLET_CHROMIUM ?? "/usr/bin/chromium" });
-  const context = await browser.newContext({ bypassCSP: true });
+  // With a profile on disk: a private one would keep its storage in memory.
+  const profile = mkdtempSync(join(tmpdir(), "qwenlet-bench-"));
+  const context = await chromium.launchPersistentContext(profile, { args: ARGS, bypassCSP: true, executablePath: process.env.QWENLET_CHROMIUM ?? "/usr/bin/chromium" });
   const page = await context.newPage();
   await page.goto(`${site.url}pkg/index.js`);
   await page.evaluate(`globalThis.inWorker = ${inWorker}; globalThis.load = ${load}`);
@@ -82,6 +88,19 @@ async function measure(site, path, backend) {
     const { Cache } = await import(`${location.origin}/pkg/index.js`);
     for (const { id } of await Cache.list()) await Cache.delete(id);
   });
+
+  if (values.storage) {
+    for (let i = 0; i < runs; i++) {
+      for (const kind of ["indexedDb", "blobs", "opfs"]) {
+        const { write, read } = await work(store, kind, file.size, 8 << 20, 4);
+        console.log(JSON.stringify({ bytes: file.size, kind, writeSeconds: seconds(write), readSeconds: seconds(read) }));
+      }
+    }
+    await context.close();
+    rmSync(profile, { recursive: true });
+    file.close();
+    return;
+  }
 
   const network = [];
   for (const rate of values.rate.split(",").map(Number)) {
@@ -99,7 +118,7 @@ async function measure(site, path, backend) {
   const least = [];
   const loads = [];
   for (let i = 0; i < runs; i++) {
-    least.push(backend === "cpu" ? (await work(readStored, "model", 2)).time : await work(upload, file.size, 8 << 20));
+    least.push(backend === "cpu" ? (await work(store, "indexedDb", file.size, 8 << 20, 4)).read : await work(upload, file.size, 8 << 20));
     loads.push(await loaded({ cached: "model" }));
   }
   const times = loads.map((l) => l.time);
@@ -109,13 +128,15 @@ async function measure(site, path, backend) {
     cache: { [backend === "cpu" ? "indexedDb" : "upload"]: seconds(median(least)), load: seconds(median(times)), ratio: ratio(median(times), median(least)), phases },
     wasmBytes,
   }));
-  await browser.close();
+  await context.close();
+  rmSync(profile, { recursive: true });
   file.close();
 }
 
 const site = await serveSite();
 try {
-  for (const path of models) for (const backend of values.backend.split(",")) await measure(site, path, backend);
+  const backends = values.storage ? ["cpu"] : values.backend.split(",");
+  for (const path of models) for (const backend of backends) await measure(site, path, backend);
 } finally {
   site.close();
 }

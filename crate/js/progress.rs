@@ -93,15 +93,14 @@ impl Meter {
         match notice {
             Notice::Waiting(why) => {
                 self.waiting.set(why);
-                if why.is_some() {
+                if why == Some(Waiting::OtherTab) {
+                    self.update("waiting", 0, None);
+                } else if why.is_some() {
                     self.rate.borrow_mut().reset();
                     self.tell(last);
                 }
             }
-            Notice::OtherTab(bytes, total) => {
-                self.waiting.set(Some(Waiting::OtherTab));
-                self.update("waiting", bytes, total);
-            }
+            Notice::OtherTab(bytes, total) => self.update("waiting", bytes, total),
             Notice::NotCached(e) => warn(&e, e.to_string()),
             Notice::Restarted(e) => {
                 warn(&e, format!("{e}: the download begins anew"));

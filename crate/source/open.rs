@@ -99,7 +99,7 @@ impl Opener {
         let lock = match self.world.locks.try_acquire(&lock_name).await? {
             Some(lock) => lock,
             None => {
-                (self.notify)(Notice::OtherTab(0, None));
+                (self.notify)(Notice::Waiting(Some(Waiting::OtherTab)));
                 let notify = Rc::clone(&self.notify);
                 let on_bytes = move |bytes, total| notify(Notice::OtherTab(bytes, total));
                 let lock = self.world.locks.acquire(&lock_name, &on_bytes).await?;

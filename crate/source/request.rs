@@ -97,7 +97,7 @@ pub(crate) enum Origin {
 pub(crate) enum Notice {
     /// Why nothing arrives; `None`: something does again.
     Waiting(Option<Waiting>),
-    /// Another tab downloads this model and has so many bytes of so many; this load waits to use its copy.
+    /// The other tab, which downloads this model, has so many bytes of so many.
     OtherTab(u64, Option<u64>),
     /// The model is not kept.
     NotCached(Rc<Error>),

@@ -4,7 +4,7 @@ import { defineConfig } from "@playwright/test";
 /** A software GPU, so that WebGPU is tested on every machine; nothing of the browser's own goes to the network. */
 export const CHROMIUM_ARGS = [
   "--no-sandbox", "--headless=new", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan,WebGPU",
-  "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+  "--disable-quic", "--host-resolver-rules=MAP lan.test 127.0.0.1", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ];
 
 const installed = process.env["QWENLET_CHROMIUM"] ?? "/usr/bin/chromium";

@@ -46,8 +46,7 @@ test("from load to answer, the browser asks for the page's own files and the mod
 });
 
 test("over plain http on a local network, where browsers offer less, a model still loads and answers", async ({ site }) => {
-  const args = [...CHROMIUM_ARGS, "--host-resolver-rules=MAP lan.test 127.0.0.1"];
-  const browser = await chromium.launch({ args, ...(EXECUTABLE ? { executablePath: EXECUTABLE } : {}) });
+  const browser = await chromium.launch({ args: CHROMIUM_ARGS, ...(EXECUTABLE ? { executablePath: EXECUTABLE } : {}) });
   const page = await browser.newPage();
   await page.goto(site.url.replace("127.0.0.1", "lan.test"));
   expect(await page.evaluate(() => isSecureContext)).toBe(false);

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use futures_channel::oneshot;
+use futures_util::future::LocalBoxFuture;
 
 use super::WebGpuOptions;
 use crate::error::{Code, Error, Result};
@@ -12,6 +13,15 @@ use crate::error::{Code, Error, Result};
 struct Fault {
     code: Code,
     message: String,
+}
+
+/// What a device will say of something it was told to make.
+pub(super) struct Reports([LocalBoxFuture<'static, Option<wgpu::Error>>; 3]);
+
+impl std::fmt::Debug for Reports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reports").finish_non_exhaustive()
+    }
 }
 
 /// A device with its queue.
@@ -115,14 +125,28 @@ impl Gpu {
     /// # Errors
     /// `out-of-memory` or `gpu`, or what `make` returned.
     pub(super) async fn checked<T>(&self, make: impl FnOnce() -> Result<T>) -> Result<T> {
+        let (made, reports) = self.watched(make);
+        self.settled(reports).await?;
+        made
+    }
+
+    /// Runs `make`; the reports are what the device will say of it.
+    pub(super) fn watched<T>(&self, make: impl FnOnce() -> Result<T>) -> (Result<T>, Reports) {
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let made = make();
         // Scopes close innermost first, before anything is awaited.
-        let reports = [validation.pop(), internal.pop(), memory.pop()];
+        (made, Reports([Box::pin(validation.pop()), Box::pin(internal.pop()), Box::pin(memory.pop())]))
+    }
+
+    /// Waits until the device has said whether it went well.
+    ///
+    /// # Errors
+    /// `out-of-memory` or `gpu`.
+    pub(super) async fn settled(&self, reports: Reports) -> Result<()> {
         let mut failure = None;
-        for pending in reports {
+        for pending in reports.0 {
             if let Some(e) = pending.await {
                 // Running out of memory makes what depends on the buffer invalid: report the cause.
                 if failure.is_none() || matches!(e, wgpu::Error::OutOfMemory { .. }) {
@@ -134,8 +158,7 @@ impl Gpu {
             let code = code_of(&e);
             report(&self.fault, code, e.to_string());
         }
-        self.check()?;
-        made
+        self.check()
     }
 
     /// Waits for a callback of the device. Natively someone has to drive the device; a browser does by itself.

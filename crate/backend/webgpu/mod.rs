@@ -17,7 +17,7 @@ use std::sync::Arc;
 use futures_util::future::LocalBoxFuture;
 
 use self::batch::Counts;
-use self::device::Gpu;
+use self::device::{Gpu, Reports};
 use self::memory::Memory;
 pub use self::memory::footprint;
 pub use self::program::Matvec;
@@ -60,6 +60,8 @@ struct Prepared {
     limits: RunLimits,
     memory: Memory,
     program: Program,
+    /// What the device says of the program's pipelines, until it was asked.
+    compiled: Option<Reports>,
     progress: Vec<Progress>,
     uploader: Uploader,
     /// Run data of the last run; its allocation is reused.
@@ -131,7 +133,9 @@ impl WebGpuBackend {
         let memory = gpu.checked(|| Memory::new(gpu, &plan, limits, room, for_weights)).await?;
         let serial = self.is_software().then_some(Matvec::Serial);
         let choice = Choice { matvec: self.options.matvec.or(serial) };
-        let program = gpu.checked(|| Program::new(gpu, &plan, &memory, choice)).await?;
+        // They are compiled while the weights arrive.
+        let (program, compiled) = gpu.watched(|| Program::new(gpu, &plan, &memory, choice));
+        let program = program?;
         self.count(|s| {
             s.buffers_created += memory.n_buffers + 1;
             s.bind_groups_created += program.n_bind_groups() as u64;
@@ -142,6 +146,7 @@ impl WebGpuBackend {
             limits,
             memory,
             program,
+            compiled: Some(compiled),
             progress,
             uploader: Uploader::default(),
             words: Vec::new(),
@@ -244,6 +249,9 @@ impl Backend for WebGpuBackend {
             }
             p.progress = Vec::new();
             p.uploader = Uploader::default();
+            if let Some(compiled) = p.compiled.take() {
+                self.gpu.settled(compiled).await?;
+            }
             self.gpu.idle().await
         })
     }

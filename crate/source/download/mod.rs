@@ -378,9 +378,10 @@ impl Download {
         }
     }
 
-    /// Takes a version for that of the file, if it can be.
+    /// Takes a version for that of the file, if it can be: what the first answer said of it may have been told, though not
+    /// one byte has come.
     fn accept(&mut self, version: Version) -> Result<(), Failed> {
-        if self.compare(&version) == Verdict::Changed && self.position > 0 {
+        if self.compare(&version) == Verdict::Changed && (self.position > 0 || self.answered) {
             return Err(fatal(self.changed()));
         }
         let Version { etag, last_modified, total } = version;

@@ -18,7 +18,10 @@ fn plan(bench: &Bench, faults: &[Fault]) {
 fn a_broken_connection_goes_on_at_the_byte() {
     let bench = Bench::new(file(50_000, 1));
     plan(&bench, &[Fault::Reset(20_000), Fault::Stall(5000), Fault::Truncate(3000), Fault::Mute]);
-    assert!(bench.run().unwrap().bytes == bench.server.file());
+    let report = bench.run().unwrap();
+    assert!(report.bytes == bench.server.file());
+    assert_eq!(report.lock.as_deref(), Some("qwenlet:model"));
+    assert!(report.waits.contains(&Some(Waiting::Retry)) && report.waits.last() == Some(&None));
     assert_eq!(asked(&bench), [(None, 200), (Some(20_000), 206), (Some(25_000), 206), (Some(28_000), 206)]);
     assert_eq!(bench.server.sent(), 50_000);
 }
@@ -73,7 +76,32 @@ fn offline_is_told_at_once_or_waited_out() {
     assert_eq!(bench.run().unwrap_err().code(), Code::Network);
     bench.time.online.set(true);
     plan(&bench, &[Fault::Reset(10_000), Fault::Offline]);
-    assert!(bench.run().unwrap().bytes == bench.server.file());
+    let report = bench.run().unwrap();
+    assert!(report.bytes == bench.server.file());
+    assert_eq!(report.waits, [Some(Waiting::Retry), Some(Waiting::Offline), None]);
+}
+
+#[test]
+fn another_tab_is_waited_for_and_its_progress_told() {
+    let mut bench = Bench::new(file(5000, 15));
+    bench.locks = Rc::new(Taken);
+    let report = bench.run().unwrap();
+    assert_eq!((report.waits, report.others), (vec![Some(Waiting::OtherTab), None], vec![(5, Some(10))]));
+    assert!(report.bytes == bench.server.file()); // the other tab failed: this one does it
+}
+
+#[test]
+fn headers_go_with_every_request() {
+    let bench = Bench::new(file(5000, 16));
+    *bench.server.token.borrow_mut() = Some("secret".into());
+    assert_eq!(bench.run().unwrap_err().code(), Code::HttpStatus);
+    let Request::Url { id, name, urls, sha256, bytes, .. } = bench.request() else { unreachable!() };
+    let headers = vec![("token".into(), "secret".into())];
+    let request = Request::Url { id, name, urls, headers, sha256, bytes };
+    plan(&bench, &[Fault::Reset(1000)]);
+    assert!(
+        bench.time.run(bench.load(request, CacheMode::Auto)).unwrap().unwrap().bytes == bench.server.file()
+    );
 }
 
 #[test]
@@ -103,6 +131,15 @@ fn a_mixture_of_versions_is_never_made() {
 }
 
 #[test]
+fn a_file_that_changes_before_its_first_byte_is_begun_anew() {
+    let bench = Bench::new(file(50_000, 13));
+    plan(&bench, &[Fault::Reset(0), Fault::Change(file(60_000, 14))]);
+    let report = bench.run().unwrap();
+    assert!(report.bytes == bench.server.file());
+    assert_eq!(report.notices, ["file-changed"]); // what was told of it, its size say, is of the other file
+}
+
+#[test]
 fn a_full_storage_fails_a_download_and_not_a_load() {
     let bench = Bench::new(file(50_000, 8));
     bench.memory.set_quota(20_000);
@@ -112,7 +149,7 @@ fn a_full_storage_fails_a_download_and_not_a_load() {
     let load = || bench.time.run(bench.load(bench.request(), CacheMode::Auto)).unwrap().unwrap();
     let loaded = load();
     assert!(loaded.bytes == bench.server.file());
-    assert_eq!((loaded.kept, loaded.notices), (None, vec!["quota-exceeded"]));
+    assert_eq!((loaded.kept, loaded.notices), (None, vec!["quota-exceeded".to_owned()]));
     assert!(bench.memory.is_empty()); // what is of no use takes no room
     // Where the browser says beforehand, nothing is stored at all.
     bench.memory.estimate.set(Some(20_000));
@@ -132,7 +169,7 @@ fn what_the_browser_says_of_room_need_not_be_so() {
     assert_eq!(refused.code(), Code::QuotaExceeded);
     assert!(refused.to_string().contains("a (1 MB), b (1 MB), c (1 MB)"), "{refused}");
     let evicting = bench.time.run(bench.load_as(bench.named("d"), manner(true))).unwrap().unwrap();
-    assert_eq!((evicting.kept.as_deref(), evicting.notices), (Some("d"), vec!["evicted"]));
+    assert_eq!((evicting.kept.as_deref(), evicting.notices), (Some("d"), vec!["a".to_owned()]));
     let there = |id: &str| bench.memory.record(id).is_some();
     assert_eq!(["a", "b", "c", "d"].map(there), [false, true, true, true]);
 }

@@ -14,7 +14,7 @@ use futures_util::future::{LocalBoxFuture, ready};
 
 use super::Source;
 use super::cache::{Record, Storage};
-use super::download::Policy;
+use super::download::{Policy, Waiting};
 use super::open::{Opener, with_opener};
 use super::request::{CacheMode, Manner, Notice, Origin, Request};
 use super::world::{Files, Locks, World};
@@ -41,6 +41,25 @@ impl Locks for Free {
     }
 }
 
+/// Another tab has the lock, tells how far it is, and ends.
+struct Taken;
+
+impl Locks for Taken {
+    fn try_acquire<'a>(&'a self, _: &'a str) -> LocalBoxFuture<'a, Result<Option<Box<dyn Any>>>> {
+        Box::pin(ready(Ok(None)))
+    }
+
+    fn acquire<'a>(
+        &'a self,
+        name: &'a str,
+        on_bytes: &'a dyn Fn(u64, Option<u64>),
+    ) -> LocalBoxFuture<'a, Result<Box<dyn Any>>> {
+        assert_eq!(name, "qwenlet:model");
+        on_bytes(5, Some(10));
+        Box::pin(ready(Ok(Box::new(()) as Box<dyn Any>)))
+    }
+}
+
 struct NoFiles;
 
 impl Files for NoFiles {
@@ -55,6 +74,7 @@ struct Bench {
     memory: Rc<Memory>,
     time: Rc<Virtual>,
     policy: Policy,
+    locks: Rc<dyn Locks>,
 }
 
 /// How a load ended.
@@ -63,9 +83,12 @@ struct Report {
     bytes: Vec<u8>,
     kept: Option<String>,
     from: Option<Origin>,
-    /// Codes of what was told meanwhile.
-    notices: Vec<&'static str>,
+    /// Codes of what was told meanwhile, and names of what was deleted.
+    notices: Vec<String>,
     resumed: u64,
+    waits: Vec<Option<Waiting>>,
+    others: Vec<(u64, Option<u64>)>,
+    lock: Option<String>,
 }
 
 impl Bench {
@@ -76,6 +99,7 @@ impl Bench {
             memory: Rc::new(Memory::new(Rc::clone(&time))),
             time,
             policy: Policy { attempts: 4, retry_delay: 0.1, stall_timeout: 5.0, chunk_bytes: 4096 },
+            locks: Rc::new(Free),
         }
     }
 
@@ -88,7 +112,7 @@ impl Bench {
                 let memory: Rc<dyn Storage> = Rc::clone(&memory) as _;
                 Box::pin(ready(Ok(memory)))
             }),
-            locks: Rc::new(Free),
+            locks: Rc::clone(&self.locks),
             files: Rc::new(NoFiles),
         }
     }
@@ -115,16 +139,18 @@ impl Bench {
 
     /// Reads the whole model, as a load does.
     async fn load_as(&self, request: Request, manner: Manner) -> Result<Report> {
-        let notices = Rc::new(RefCell::new(Vec::new()));
+        let told = Rc::new(RefCell::new(Report::default()));
         let notify = {
-            let notices = Rc::clone(&notices);
+            let told = Rc::clone(&told);
             move |notice: Notice| {
-                notices.borrow_mut().push(match notice {
-                    Notice::Waiting(_) | Notice::OtherTab(..) => return,
-                    Notice::NotCached(e) => e.code().as_str(),
-                    Notice::Restarted(e) => e.code().as_str(),
-                    Notice::Evicted(_) => "evicted",
-                });
+                let mut told = told.borrow_mut();
+                match notice {
+                    Notice::Waiting(why) => told.waits.push(why),
+                    Notice::OtherTab(bytes, total) => told.others.push((bytes, total)),
+                    Notice::NotCached(e) => told.notices.push(e.code().to_string()),
+                    Notice::Restarted(e) => told.notices.push(e.code().to_string()),
+                    Notice::Evicted(name) => told.notices.push(name),
+                }
             }
         };
         let read = async |opener: Rc<Opener>| {
@@ -133,14 +159,14 @@ impl Bench {
             loop {
                 let piece = source.next().await?;
                 if piece.is_empty() {
-                    return Ok((bytes, opener.status().resumed.get()));
+                    return Ok((bytes, opener.status().resumed.get(), opener.lock_name()));
                 }
                 bytes.extend_from_slice(piece);
             }
         };
-        let ((bytes, resumed), kept, from) =
+        let ((bytes, resumed, lock), kept, from) =
             with_opener(request, manner, self.world(), Rc::new(notify), read).await?;
-        Ok(Report { bytes, kept, from: Some(from), notices: notices.take(), resumed })
+        Ok(Report { bytes, kept, from: Some(from), resumed, lock, ..told.take() })
     }
 
     fn run(&self) -> Result<Report> {

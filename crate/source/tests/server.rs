@@ -11,6 +11,9 @@ use crate::error::{Code, Error, Result};
 use crate::source::digest::{FileHash, hex};
 use crate::source::world::{Ask, Body, Clock, Reply, Transport};
 
+/// From a byte, perhaps up to one.
+type Range = (u64, Option<u64>);
+
 #[derive(Debug, Clone)]
 pub(super) enum Fault {
     None,
@@ -56,8 +59,11 @@ pub(super) struct Server {
     /// Whether its list of files has their SHA-256.
     pub(super) states: Cell<bool>,
     pub(super) faults: RefCell<VecDeque<Fault>>,
+    /// Who does not send this as the header `token` is refused.
+    pub(super) token: RefCell<Option<String>>,
     sent: Rc<Cell<u64>>,
-    pub(super) log: RefCell<Vec<(Option<(u64, Option<u64>)>, u16)>>,
+    /// Ranges that were asked for, and the answers' status.
+    pub(super) log: RefCell<Vec<(Option<Range>, u16)>>,
 }
 
 impl Server {
@@ -71,6 +77,7 @@ impl Server {
             exposes: Cell::new(true),
             states: Cell::new(true),
             faults: RefCell::default(),
+            token: RefCell::default(),
             sent: Rc::default(),
             log: RefCell::default(),
         }
@@ -133,7 +140,10 @@ impl Server {
         if let Some(etag) = &etag {
             header("etag", etag.clone());
         }
+        let token = ask.headers.iter().find(|(name, _)| name == "token").map(|(_, value)| value);
+        let refused = self.token.borrow().as_ref().is_some_and(|t| Some(t) != token);
         let refusal = match fault {
+            _ if refused => Some(403),
             Fault::Expired => Some(403),
             Fault::Busy(after) => {
                 if let Some(seconds) = after {
