@@ -10,7 +10,8 @@ use crate::args::Args;
 use crate::model;
 
 pub(crate) fn run(args: &Args) -> Result<Value> {
-    let options = FitOptions { backend: args.backend, context_length: args.context()?, ..FitOptions::default() };
+    let options =
+        FitOptions { backend: args.backend, context_length: args.context()?, ..FitOptions::default() };
     let Some(path) = &args.outlines else {
         let mut open = model::parts(args.file()?);
         let (model, bytes) = pollster::block_on(read_header(&mut open))?;
