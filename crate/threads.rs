@@ -119,7 +119,7 @@ impl Pool {
     /// Cuts `0..n` into ranges of `least` or more and calls `part` for each of them, on all threads.
     pub fn split(&self, n: usize, least: usize, part: impl Fn(Range<usize>) + Sync) {
         // More parts than threads: one that is slow, or was called late, leaves the rest to others.
-        let parts = if self.n_helpers == 0 { 1 } else { (n / least.max(1)).clamp(1, 4 * self.n_threads()) };
+        let parts = if self.n_helpers == 0 { 1 } else { (n / least.max(1)).clamp(1, 8 * self.n_threads()) };
         self.run(parts, |i| part(n * i / parts..n * (i + 1) / parts));
     }
 }

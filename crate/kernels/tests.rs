@@ -127,3 +127,22 @@ pub(crate) fn silu_and_norm_keep_up_with_the_references_over_their_range() {
         assert!((got - want).abs() <= 1e-6 * want.abs(), "{got}, not {want}");
     }
 }
+
+#[cfg(test)]
+#[test]
+fn silu_is_the_same_on_any_number_of_threads() {
+    let pool = Threads::new(3).unwrap();
+    let mut rng = crate::testing::Rng::new(23);
+    for (n, width) in [(1, 4864), (1, 1), (5, 1027), (40, 97)] {
+        let (gate, up) = (rng.values(n * width), rng.values(n * width));
+        let run = |pool: &Threads| {
+            let mut out = vec![f32::NAN; n * width];
+            let (gate, up) = (Lines::packed(&gate, width).unwrap(), Lines::packed(&up, width).unwrap());
+            silu_mul::forward(gate, up, LinesMut::packed(&mut out, width).unwrap(), pool).unwrap();
+            out.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+        };
+        let alone = run(&Threads::alone());
+        assert!(alone.iter().all(|bits| !f32::from_bits(*bits).is_nan()));
+        assert_eq!(run(&pool), alone, "{n} lines of {width}");
+    }
+}

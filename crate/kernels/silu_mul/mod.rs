@@ -33,19 +33,28 @@ pub fn reference(gate: Lines<'_>, up: Lines<'_>, mut out: LinesMut<'_>) -> Resul
 /// `internal` where shapes do not fit.
 pub fn forward(gate: Lines<'_>, up: Lines<'_>, mut out: LinesMut<'_>, pool: &Pool) -> Result<()> {
     check_shape(gate, up, &out)?;
+    let (n, width) = (gate.n(), gate.width());
     let out = SharedLines::new(&mut out);
-    pool.split(gate.n(), LEAST_LINES, |lines| dispatch(Forward { gate, up, out, lines }));
+    // Vectors of four columns; whole ones in every part but the last.
+    let fours = width.div_ceil(4);
+    pool.split(n * fours, LEAST_FOURS, |part| {
+        for line in part.start / fours..part.end.div_ceil(fours) {
+            let of_line = |at: usize| (4 * at.saturating_sub(line * fours)).min(width);
+            dispatch(Forward { gate, up, out, line, columns: of_line(part.start)..of_line(part.end) });
+        }
+    });
     Ok(())
 }
 
-/// Lines that are worth another thread's attention.
-const LEAST_LINES: usize = 4;
+/// Vectors that are worth another thread's attention: some microseconds of work.
+const LEAST_FOURS: usize = 256;
 
 struct Forward<'a> {
     gate: Lines<'a>,
     up: Lines<'a>,
     out: SharedLines<'a>,
-    lines: Range<usize>,
+    line: usize,
+    columns: Range<usize>,
 }
 
 impl Kernel for Forward<'_> {
@@ -53,21 +62,19 @@ impl Kernel for Forward<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        for line in self.lines {
-            let (gate, gate_rest) = self.gate.line(line).as_chunks::<4>();
-            let (up, up_rest) = self.up.line(line).as_chunks::<4>();
-            // SAFETY: the line is one of this part's.
-            let out = unsafe { self.out.columns(line, 0..self.out.width()) };
-            let (out, out_rest) = out.as_chunks_mut::<4>();
-            for ((out, g), u) in out.iter_mut().zip(gate).zip(up) {
-                four(s, g, u, out);
-            }
-            if !out_rest.is_empty() {
-                let pad = |v: &[f32]| std::array::from_fn(|i| v.get(i).copied().unwrap_or(0.0));
-                let mut out = [0.0; 4];
-                four(s, &pad(gate_rest), &pad(up_rest), &mut out);
-                out_rest.copy_from_slice(&out[..out_rest.len()]);
-            }
+        let (gate, gate_rest) = self.gate.line(self.line)[self.columns.clone()].as_chunks::<4>();
+        let (up, up_rest) = self.up.line(self.line)[self.columns.clone()].as_chunks::<4>();
+        // SAFETY: the columns are this part's.
+        let out = unsafe { self.out.columns(self.line, self.columns) };
+        let (out, out_rest) = out.as_chunks_mut::<4>();
+        for ((out, g), u) in out.iter_mut().zip(gate).zip(up) {
+            four(s, g, u, out);
+        }
+        if !out_rest.is_empty() {
+            let pad = |v: &[f32]| std::array::from_fn(|i| v.get(i).copied().unwrap_or(0.0));
+            let mut out = [0.0; 4];
+            four(s, &pad(gate_rest), &pad(up_rest), &mut out);
+            out_rest.copy_from_slice(&out[..out_rest.len()]);
         }
     }
 }
