@@ -216,6 +216,8 @@ impl Opener {
             _ => None,
         };
         let mut part = found
+            // Without a byte there is nothing to go on with, and what the hub stated of the file may be of another by now.
+            .filter(|p| p.stored > 0)
             .filter(|p| {
                 // What is there is of the same file: of the same address, or with the same SHA-256.
                 let same_pin = pinned.is_some() && p.expected.as_ref().map(|e| e.sha256.as_str()) == pinned;

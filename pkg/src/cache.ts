@@ -47,7 +47,7 @@ export const Cache = {
   },
 
   /** Asks the browser to keep this site's storage when space gets scarce; whether it will. */
-  persist,
+  persist: (): Promise<boolean> => persist(),
 
   /** What is used and what there is; undefined where the browser does not say. */
   async estimate(): Promise<StorageUse | undefined> {

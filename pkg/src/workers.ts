@@ -1,14 +1,14 @@
 /** Starts the worker of a build. */
 import type { Variant } from "./variant.js";
 
-/** Each address is written out: bundlers look for this very form. */
-const WORKERS: Record<Variant, (options: WorkerOptions) => Worker> = {
-  simd: (options) => new Worker(new URL("./worker-simd.js", import.meta.url), { type: "module", ...options }),
-  relaxed: (options) => new Worker(new URL("./worker-relaxed.js", import.meta.url), { type: "module", ...options }),
-  "simd-threads": (options) => new Worker(new URL("./worker-simd-threads.js", import.meta.url), { type: "module", ...options }),
-  "relaxed-threads": (options) => new Worker(new URL("./worker-relaxed-threads.js", import.meta.url), { type: "module", ...options }),
+/** Addresses and options are written out: bundlers look for this very form. */
+const WORKERS: Record<Variant, () => Worker> = {
+  simd: () => new Worker(new URL("./worker-simd.js", import.meta.url), { type: "module", name: "qwenlet" }),
+  relaxed: () => new Worker(new URL("./worker-relaxed.js", import.meta.url), { type: "module", name: "qwenlet" }),
+  "simd-threads": () => new Worker(new URL("./worker-simd-threads.js", import.meta.url), { type: "module", name: "qwenlet" }),
+  "relaxed-threads": () => new Worker(new URL("./worker-relaxed-threads.js", import.meta.url), { type: "module", name: "qwenlet" }),
 };
 
 export function startWorker(variant: Variant): Worker {
-  return WORKERS[variant]({ name: "qwenlet" });
+  return WORKERS[variant]();
 }
