@@ -62,9 +62,9 @@ sw.addEventListener("fetch", (event) => {
       const cache = await caches.open(CACHE);
       const kept = await cache.match(wanted);
       if (kept) return kept;
-      // Another build than expected: it is kept from now on.
+      // Another build than expected: it is kept from now on, if there is room; the page needs it either way.
       const response = await fetchOwn(wanted);
-      await cache.put(wanted, response.clone());
+      event.waitUntil(cache.put(wanted, response.clone()).catch((error: unknown) => console.warn("qwenlet: not kept for use offline", error)));
       return response;
     })(),
   );
