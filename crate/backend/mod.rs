@@ -3,14 +3,16 @@
 pub mod cpu;
 pub mod webgpu;
 
+use std::future::ready;
 use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
 use serde::Serialize;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::state::{PageCopy, PageId};
 use crate::plan::{Batch, BufferId, Plan, RowSet, WeightId};
+use crate::sampler::Sampler;
 
 /// Which backend, where that has to be said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -112,6 +114,26 @@ pub trait Backend {
 
     /// Starts a run. It may still be under way on return; a later call sees its effects.
     fn run(&mut self, batch: &Batch<'_>) -> Result<()>;
+
+    /// Tells how tokens are to be chosen from now on, in `sampler`'s place, and gives how many choices may be under way
+    /// at once; 0: this backend leaves choosing to its caller.
+    fn start_choosing(&mut self, _sampler: &Sampler) -> Result<usize> {
+        Ok(0)
+    }
+
+    /// Starts a run with one row of logits, and chooses a token from them, as the sampler's draw number `draw`. A later
+    /// batch means that token by [`Row::CHOSEN`]. After [`Backend::start_choosing`] only.
+    fn run_and_choose(&mut self, _batch: &Batch<'_>, _draw: u32) -> Result<()> {
+        Err(Error::internal("this backend leaves choosing to its caller"))
+    }
+
+    /// The oldest choice that was not taken yet.
+    fn choice(&mut self) -> LocalBoxFuture<'_, Result<u32>> {
+        Box::pin(ready(Err(Error::internal("this backend leaves choosing to its caller"))))
+    }
+
+    /// Forgets the choices that are under way. What the runs write to the state, they still write.
+    fn stop_choosing(&mut self) {}
 
     /// The logits of the last run, `[output rows, n_vocab]`, into `out` (resized to fit).
     fn read_logits<'a>(&'a mut self, out: &'a mut Vec<f32>) -> LocalBoxFuture<'a, Result<()>>;

@@ -133,6 +133,11 @@ pub struct Row {
     pub output: bool,
 }
 
+impl Row {
+    /// In place of a token: the one that the backend chose last, where it chooses itself.
+    pub const CHOSEN: u32 = u32::MAX;
+}
+
 /// What one run works on.
 #[derive(Debug, Clone, Copy)]
 pub struct Batch<'a> {

@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use super::settings;
+
 /// A token and its logit, bias and penalties included.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Candidate {
@@ -76,13 +78,13 @@ impl Candidates {
         self.list.sort_unstable_by(order);
     }
 
-    /// Keeps the shortest run of best tokens whose probabilities reach `p`, at least one.
-    pub(super) fn keep_top_p(&mut self, p: f64) {
+    /// Keeps the shortest run of best tokens whose probabilities reach `p`, in 2⁻³², at least one.
+    pub(super) fn keep_top_p(&mut self, p: u32) {
         let Some(max) = self.list.iter().map(|c| c.score).max_by(f32::total_cmp) else { return };
-        let weight = |c: &Candidate| libm::exp(f64::from(c.score) - f64::from(max));
-        let goal = p * self.list.iter().map(weight).sum::<f64>();
+        let weight = |c: &Candidate| u64::from(settings::weight(max, c.score));
+        let goal = settings::goal(self.list.iter().map(weight).sum(), p);
         // The run is nearly always short: sort a growing front instead of everything.
-        let (mut sorted, mut reached) = (0, 0.0);
+        let (mut sorted, mut reached) = (0, 0);
         while sorted < self.list.len() {
             let front = (sorted * 4).clamp(64, self.list.len().max(64)).min(self.list.len());
             if front < self.list.len() {
@@ -100,10 +102,10 @@ impl Candidates {
         }
     }
 
-    /// Keeps tokens with at least `p` times the best one's probability.
-    pub(super) fn keep_min_p(&mut self, p: f64) {
+    /// Keeps tokens at most so far below the best one.
+    pub(super) fn keep_within(&mut self, distance: f32) {
         let Some(max) = self.list.iter().map(|c| c.score).max_by(f32::total_cmp) else { return };
-        self.list.retain(|c| libm::exp(f64::from(c.score) - f64::from(max)) >= p);
+        self.list.retain(|c| max - c.score <= distance);
     }
 }
 
@@ -153,7 +155,7 @@ mod tests {
             };
             let n = weights.iter().take_while(short).count();
             candidates.take_all(&scores);
-            candidates.keep_top_p(p);
+            candidates.keep_top_p((p * 2f64.powi(32)) as u32);
             assert_eq!(candidates.kept(), &all[..n], "p = {p}");
         }
     }

@@ -2,15 +2,19 @@
 //!
 //! The order of operations is llama.cpp's: logit bias, repetition, frequency and presence penalties, top-k, top-p,
 //! min-p, temperature, draw. What is left after min-p is drawn from by the exponential-race form of the categorical
-//! draw ([`noise`]), so the same seed gives the same token whatever order a backend looks at the candidates in.
+//! draw ([`noise`]), so the same seed gives the same token whatever order a backend looks at the candidates in. A GPU
+//! can do the same (`kernels/sample`): what it decides on given logits is what this module decides.
 
 mod candidates;
 mod noise;
 mod params;
 mod recommended;
+pub(crate) mod settings;
+pub(crate) mod tables;
 
 pub use params::Params;
 pub use recommended::recommended;
+pub(crate) use settings::Settings;
 
 use crate::engine::TokenLogprob;
 use crate::error::{Error, Result};
@@ -21,6 +25,9 @@ use candidates::{Candidate, Candidates};
 #[derive(Debug, Clone)]
 pub struct Sampler {
     params: Params,
+    settings: Settings,
+    /// What is added to logits, once an id.
+    bias: Vec<(u32, f32)>,
     n_vocab: usize,
     /// Draws so far.
     step: u32,
@@ -43,6 +50,8 @@ impl Sampler {
         params.validate(n_vocab)?;
         let remembers = params.has_penalties();
         Ok(Self {
+            settings: Settings::new(&params),
+            bias: merged(&params.logit_bias),
             counts: if remembers { vec![0; n_vocab] } else { Vec::new() },
             in_seen: if remembers { vec![false; n_vocab] } else { Vec::new() },
             seen: Vec::new(),
@@ -89,12 +98,11 @@ impl Sampler {
         let step = self.step;
         self.step = self.step.wrapping_add(1);
         let scores = self.adjust(logits)?;
-        if self.params.temperature == 0.0 {
+        if self.settings.greedy {
             return Ok(scores.best.id);
         }
         self.filter();
-        let temperature = f64::from(self.params.temperature);
-        let chosen = noise::race(self.candidates.kept(), temperature, self.params.seed, step);
+        let chosen = noise::race(self.candidates.kept(), scores.best.score, &self.settings, step);
         chosen.ok_or_else(|| Error::internal("the sampler was left without a candidate"))
     }
 
@@ -151,18 +159,16 @@ impl Sampler {
         }
         self.scores.clear();
         self.scores.extend_from_slice(logits);
-        let p = &self.params;
-        for &(id, bias) in &p.logit_bias {
+        for &(id, bias) in &self.bias {
             self.scores[id as usize] += bias;
         }
         for &id in &self.seen {
             let score = &mut self.scores[id as usize];
-            let count = self.counts[id as usize];
-            *score = if *score > 0.0 { *score / p.repetition_penalty } else { *score * p.repetition_penalty };
-            *score -= count as f32 * p.frequency_penalty;
-            if count > 0 {
-                *score -= p.presence_penalty;
-            }
+            *score = self.settings.penalized(*score, self.counts[id as usize]);
+        }
+        // A GPU may take numbers next to 0 for 0, and has one zero.
+        for score in &mut self.scores {
+            *score = if score.abs() < f32::MIN_POSITIVE { 0.0 } else { *score };
         }
         Ok(Adjusted { best: finite_best(&self.scores)? })
     }
@@ -173,17 +179,65 @@ impl Sampler {
             0 => self.candidates.take_all(&self.scores),
             k => self.candidates.take_best(&self.scores, k),
         }
-        if self.params.top_p < 1.0 {
-            self.candidates.keep_top_p(f64::from(self.params.top_p));
+        if self.settings.top_p > 0 {
+            self.candidates.keep_top_p(self.settings.top_p);
         }
         if self.params.min_p > 0.0 {
-            self.candidates.keep_min_p(f64::from(self.params.min_p));
+            self.candidates.keep_within(self.settings.min_p_distance);
         }
     }
+
+    /// What a backend needs to choose in this sampler's place.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// What there is to know of each token beside its logit, as `[bias, count]`: the bits of what is added to the logit,
+    /// and how often the answer has it, with [`SEEN`] where the prompt or the answer has. `None` where nothing is.
+    pub(crate) fn marks(&self) -> Option<Vec<[u32; 2]>> {
+        if self.bias.is_empty() && !self.params.has_penalties() {
+            return None;
+        }
+        let mut marks = vec![[0; 2]; self.n_vocab];
+        for &(id, bias) in &self.bias {
+            marks[id as usize][0] = bias.to_bits();
+        }
+        for &id in &self.seen {
+            marks[id as usize][1] = self.counts[id as usize] | SEEN;
+        }
+        Some(marks)
+    }
+}
+
+/// Beside the count of a token that was seen, if only in the prompt.
+pub(crate) const SEEN: u32 = 1 << 31;
+
+/// What is added to the logit of each token in all.
+fn merged(bias: &[(u32, f32)]) -> Vec<(u32, f32)> {
+    let mut merged: Vec<(u32, f32)> = Vec::new();
+    let mut sorted = bias.to_vec();
+    sorted.sort_by_key(|b| b.0);
+    for (id, bias) in sorted {
+        match merged.last_mut() {
+            Some(last) if last.0 == id => last.1 += bias,
+            _ => merged.push((id, bias)),
+        }
+    }
+    merged
 }
 
 struct Adjusted {
     best: Candidate,
+}
+
+pub(crate) fn broken_logit(id: u32, score: f32) -> Error {
+    Error::internal(format!(
+        "the logit of token {id} is {score}: the model's weights are broken, or a kernel of the backend is"
+    ))
+}
+
+pub(crate) fn no_candidate() -> Error {
+    Error::internal("no token has a finite logit")
 }
 
 /// The largest value and the first id that has it.
@@ -194,16 +248,14 @@ fn finite_best(scores: &[f32]) -> Result<Candidate> {
     let mut best = Candidate { id: 0, score: f32::NEG_INFINITY };
     for (id, &score) in (0u32..).zip(scores) {
         if score.is_nan() || score == f32::INFINITY {
-            return Err(Error::internal(format!(
-                "the logit of token {id} is {score}: the model's weights are broken, or a kernel of the backend is"
-            )));
+            return Err(broken_logit(id, score));
         }
         if score > best.score {
             best = Candidate { id, score };
         }
     }
     if best.score == f32::NEG_INFINITY {
-        return Err(Error::internal("no token has a finite logit"));
+        return Err(no_candidate());
     }
     Ok(best)
 }

@@ -11,6 +11,53 @@ fn greedy_takes_the_first_of_the_best() {
     assert_eq!(sampler(params, 4).sample(&[0.0, 3.0, 3.0, -1.0]).unwrap(), 1);
 }
 
+/// The tokens that may be drawn, found by sorting everything.
+fn plainly(scores: &[f32], p: &Params) -> Vec<u32> {
+    let settings = Settings::new(p);
+    let mut all: Vec<(u32, f32)> =
+        (0..).zip(scores.iter().copied()).filter(|(_, s)| *s > f32::NEG_INFINITY).collect();
+    all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    let best = all[0].1;
+    all.truncate(if p.top_k == 0 { usize::MAX } else { p.top_k as usize });
+    if settings.top_p > 0 {
+        let weight = |a: &(u32, f32)| u64::from(settings::weight(best, a.1));
+        let goal = settings::goal(all.iter().map(weight).sum(), settings.top_p);
+        let mut sum = 0;
+        all.retain(|a| {
+            let short = sum < goal;
+            sum += weight(a);
+            short
+        });
+    }
+    all.retain(|a| best - a.1 <= settings.min_p_distance);
+    all.into_iter().map(|a| a.0).collect()
+}
+
+#[test]
+fn what_is_kept_is_what_sorting_everything_keeps() {
+    let noisy = |i: u32, steps: u32| (i.wrapping_mul(2_654_435_761) >> 8) % steps;
+    let cases: [Vec<f32>; 4] = [
+        (0..3000).map(|i| noisy(i, 1 << 20) as f32 * 1e-5).collect(),
+        (0..3000).map(|i| noisy(i, 7) as f32).collect(),
+        (0..300).map(|i| if i % 2 == 0 { f32::NEG_INFINITY } else { noisy(i, 40) as f32 * 0.3 }).collect(),
+        vec![2.5; 500],
+    ];
+    for logits in &cases {
+        for top_k in [0, 1, 20, 64, 2000] {
+            for top_p in [1e-9, 0.3, 0.9, 0.999, 1.0] {
+                for min_p in [0.0, 0.01, 0.5, 1.0] {
+                    let params = Params { top_k, top_p, min_p, ..Params::default() };
+                    let want = plainly(logits, &params);
+                    let got = sampler(params.clone(), logits.len()).distribution(logits).unwrap();
+                    let mut got: Vec<u32> = got.into_iter().map(|g| g.0).collect();
+                    got.sort_by(|&a, &b| logits[b as usize].total_cmp(&logits[a as usize]).then(a.cmp(&b)));
+                    assert_eq!(got, want, "{params:?}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn draws_follow_the_distribution() {
     let logits: Vec<f32> = (0..40).map(|i| ((i * 29) % 17) as f32 * 0.3).collect();

@@ -3,8 +3,8 @@
 use crate::backend::RunLimits;
 use crate::error::{Error, Result};
 use crate::kernels::shader::run;
-use crate::plan::Batch;
 use crate::plan::state::PAGE_TOKENS;
+use crate::plan::{Batch, Row};
 
 /// How many lines a run has of each row set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +13,8 @@ pub(super) struct Counts {
     pub(super) outputs: u32,
 }
 
-/// Writes the run data of a batch into `words`: header, rows, rows with logits, page tables.
+/// Writes the run data of a batch into `words`: header, rows, rows with logits, page tables. A row may name the token
+/// that the GPU chose last where `may_choose`.
 ///
 /// # Errors
 /// `invalid-argument` for a token beyond the table, `internal` where the batch is not within what was prepared.
@@ -21,6 +22,7 @@ pub(super) fn write(
     batch: &Batch<'_>,
     limits: RunLimits,
     n_tokens: u32,
+    may_choose: bool,
     words: &mut Vec<u32>,
 ) -> Result<Counts> {
     let n_outputs = batch.rows.iter().filter(|r| r.output).count();
@@ -51,7 +53,7 @@ pub(super) fn write(
     words[run::N_OUTPUTS] = n_outputs as u32;
     words[run::OUTPUTS_AT] = outputs_at as u32;
     for row in batch.rows {
-        if row.token >= n_tokens {
+        if row.token >= n_tokens && !(may_choose && row.token == Row::CHOSEN) {
             return Err(Error::invalid_argument(format!(
                 "token {} is beyond the model's vocabulary of {n_tokens}",
                 row.token

@@ -44,6 +44,25 @@ pub(super) fn buffer_size(bytes: u64) -> u64 {
     bytes.max(16).next_multiple_of(4)
 }
 
+/// Hands out the first bytes of a buffer that was to be mapped.
+///
+/// # Errors
+/// `gpu` where it was not.
+pub(super) fn take_mapped(
+    buffer: &wgpu::Buffer,
+    bytes: u64,
+    mapped: std::result::Result<(), wgpu::BufferAsyncError>,
+    take: impl FnOnce(&[u8]),
+) -> Result<()> {
+    let failed = |e: Box<dyn std::error::Error + Send + Sync>| {
+        Error::new(Code::Gpu, "reading back from the GPU failed; load the model again").with_cause(e)
+    };
+    mapped.map_err(|e| failed(Box::new(e)))?;
+    let view = buffer.slice(..bytes).get_mapped_range().map_err(|e| failed(Box::new(e)))?;
+    take(&view);
+    Ok(())
+}
+
 fn code_of(error: &wgpu::Error) -> Code {
     match error {
         wgpu::Error::OutOfMemory { .. } => Code::OutOfMemory,
@@ -161,13 +180,20 @@ impl Gpu {
         self.check()
     }
 
-    /// Waits for a callback of the device. Natively someone has to drive the device; a browser does by itself.
+    /// Waits for a callback of the device, which comes once a submission is done, the last one if not said. Natively
+    /// someone has to drive the device; a browser does by itself.
     ///
     /// # Errors
     /// `device-lost` or `gpu` where the callback never comes.
-    pub(super) async fn wait<T>(&self, pending: oneshot::Receiver<T>) -> Result<T> {
+    pub(super) async fn wait<T>(
+        &self,
+        pending: impl Future<Output = std::result::Result<T, oneshot::Canceled>>,
+        submission_index: Option<wgpu::SubmissionIndex>,
+    ) -> Result<T> {
+        #[cfg(target_arch = "wasm32")]
+        drop(submission_index);
         #[cfg(not(target_arch = "wasm32"))]
-        if let Err(e) = self.device.poll(wgpu::PollType::wait_indefinitely()) {
+        if let Err(e) = self.device.poll(wgpu::PollType::Wait { submission_index, timeout: None }) {
             self.check()?;
             return Err(
                 Error::new(Code::Gpu, "waiting for the GPU failed; load the model again").with_cause(e)
@@ -188,7 +214,7 @@ impl Gpu {
             // The receiver is gone where nobody waits any more.
             let _ = done.send(());
         });
-        self.wait(pending).await
+        self.wait(pending, None).await
     }
 
     /// Copies a mappable buffer's first bytes out, once the work submitted so far is done.
@@ -212,14 +238,8 @@ impl Gpu {
         slice.map_async(wgpu::MapMode::Read, move |result| {
             let _ = done.send(result);
         });
-        let failed = |e: Box<dyn std::error::Error + Send + Sync>| {
-            Error::new(Code::Gpu, "reading back from the GPU failed; load the model again").with_cause(e)
-        };
-        self.wait(pending).await?.map_err(|e| failed(Box::new(e)))?;
-        {
-            let view = slice.get_mapped_range().map_err(|e| failed(Box::new(e)))?;
-            take(&view);
-        }
+        let mapped = self.wait(pending, None).await?;
+        take_mapped(buffer, bytes, mapped, take)?;
         drop(mapping);
         Ok(())
     }

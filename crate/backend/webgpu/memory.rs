@@ -1,6 +1,7 @@
 //! Everything that a prepared plan keeps on the GPU: weights, activations, state, run data, read-back.
 
 use super::device::{Gpu, buffer_size};
+use super::sampling;
 use super::weights::{Room, Stored};
 use crate::backend::{Footprint, RunLimits};
 use crate::error::{Code, Error, Result};
@@ -142,7 +143,8 @@ pub fn footprint(plan: &Plan, limits: RunLimits, room: Room) -> Result<Footprint
     Ok(Footprint {
         weights: plan.weights.iter().map(|w| Stored::bytes_of(w, room)).sum::<Result<u64>>()?,
         kv: sizes.keys.iter().map(|&(_, all)| 2 * buffer_size(all)).sum(),
-        scratch: sizes.slots.iter().chain(&small).map(|&bytes| buffer_size(bytes)).sum(),
+        scratch: sizes.slots.iter().chain(&small).map(|&bytes| buffer_size(bytes)).sum::<u64>()
+            + sampling::bytes(plan),
     })
 }
 

@@ -7,6 +7,7 @@ mod batch;
 mod device;
 mod memory;
 mod program;
+mod sampling;
 #[cfg(test)]
 mod tests;
 mod weights;
@@ -22,12 +23,15 @@ use self::memory::Memory;
 pub use self::memory::footprint;
 pub use self::program::Matvec;
 use self::program::{Choice, Program};
+use self::sampling::Sampling;
 pub use self::weights::Room;
 use self::weights::{Progress, Uploader};
 use super::{Backend, BackendInfo, BackendKind, RunLimits, RunStats};
 use crate::error::{Code, Error, Result};
+use crate::kernels::shader::run;
 use crate::plan::state::{PageCopy, PageId};
 use crate::plan::{Batch, BufferId, Op, Plan, RowSet, WeightId};
+use crate::sampler::Sampler;
 
 /// How to use the GPU. `Default` is what a user who says nothing gets.
 #[derive(Debug, Clone, Default)]
@@ -60,6 +64,8 @@ struct Prepared {
     limits: RunLimits,
     memory: Memory,
     program: Program,
+    /// `None` where the vocabulary is not one that it can choose from.
+    sampling: Option<Sampling>,
     /// What the device says of the program's pipelines, until it was asked.
     compiled: Option<Reports>,
     progress: Vec<Progress>,
@@ -134,11 +140,17 @@ impl WebGpuBackend {
         let serial = self.is_software().then_some(Matvec::Serial);
         let choice = Choice { matvec: self.options.matvec.or(serial) };
         // They are compiled while the weights arrive.
-        let (program, compiled) = gpu.watched(|| Program::new(gpu, &plan, &memory, choice));
-        let program = program?;
+        let (made, compiled) = gpu.watched(|| {
+            let program = Program::new(gpu, &plan, &memory, choice)?;
+            let possible = Sampling::is_possible(&plan, n_tokens);
+            let sampling = possible.then(|| Sampling::new(gpu, &plan, &memory)).transpose()?;
+            Ok((program, sampling))
+        });
+        let (program, sampling) = made?;
         self.count(|s| {
-            s.buffers_created += memory.n_buffers + 1;
+            s.buffers_created += memory.n_buffers + 1 + sampling.as_ref().map_or(0, Sampling::n_buffers);
             s.bind_groups_created += program.n_bind_groups() as u64;
+            s.bind_groups_created += sampling.as_ref().map_or(0, Sampling::n_bind_groups);
         });
         let progress = plan.weights.iter().map(|_| Progress::default()).collect();
         self.prepared = Some(Prepared {
@@ -146,12 +158,71 @@ impl WebGpuBackend {
             limits,
             memory,
             program,
+            sampling,
             compiled: Some(compiled),
             progress,
             uploader: Uploader::default(),
             words: Vec::new(),
             last: Counts { rows: 0, outputs: 0 },
             n_tokens,
+        });
+        Ok(())
+    }
+
+    /// Submits a run, with the choice of a token where a draw is given.
+    fn submit(&mut self, batch: &Batch<'_>, draw: Option<u32>) -> Result<()> {
+        self.gpu.check()?;
+        let p = self.prepared.as_mut().ok_or_else(not_prepared)?;
+        p.last = Counts { rows: 0, outputs: 0 };
+        let may_choose = p.sampling.as_ref().is_some_and(Sampling::is_started);
+        let counts = batch::write(batch, p.limits, p.n_tokens, may_choose, &mut p.words)?;
+        let mut sampling = match draw {
+            None => None,
+            Some(draw) => {
+                let sampling = p.sampling.as_mut().ok_or_else(no_sampling)?;
+                sampling.check()?;
+                if counts.outputs != 1 {
+                    return Err(Error::internal(format!("a choice among {} rows of logits", counts.outputs)));
+                }
+                p.words[run::DRAW] = draw;
+                Some(sampling)
+            }
+        };
+        if counts.rows == 0 {
+            return Ok(());
+        }
+        p.last = counts;
+        // The first word is the GPU's own.
+        let at = run::CHOSEN + 1;
+        let bytes: &[u8] = bytemuck::cast_slice(&p.words[at..]);
+        self.gpu.queue.write_buffer(&p.memory.run, 4 * at as u64, bytes);
+        let written = bytes.len() as u64;
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        let recorded = {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            let mut recorded = p.program.record(&mut pass, counts.rows, counts.outputs);
+            if let Some(sampling) = &sampling {
+                recorded.dispatches += sampling.record(&mut pass);
+            }
+            recorded
+        };
+        // Here and not when it is asked for: one submit a run.
+        if let Some(sampling) = &sampling {
+            sampling.record_copies(&mut encoder, &p.memory.run);
+        } else if counts.outputs > 0 {
+            let line = u64::from(p.plan.buffer(p.plan.logits).width) * 4;
+            let logits = p.memory.slot(p.plan.logits);
+            encoder.copy_buffer_to_buffer(logits, 0, &p.memory.readback, 0, line * u64::from(counts.outputs));
+        }
+        let submission = self.gpu.queue.submit([encoder.finish()]);
+        if let Some(sampling) = &mut sampling {
+            sampling.submitted(submission);
+        }
+        self.count(|s| {
+            s.submits += 1;
+            s.dispatches += recorded.dispatches;
+            s.weight_bytes_read += recorded.weight_bytes;
+            s.bytes_written += written;
         });
         Ok(())
     }
@@ -179,6 +250,10 @@ impl WebGpuBackend {
         });
         self.gpu.read(&staging, bytes, take).await
     }
+}
+
+fn no_sampling() -> Error {
+    Error::internal("this backend leaves choosing to its caller")
 }
 
 fn not_prepared() -> Error {
@@ -257,36 +332,37 @@ impl Backend for WebGpuBackend {
     }
 
     fn run(&mut self, batch: &Batch<'_>) -> Result<()> {
+        self.submit(batch, None)
+    }
+
+    fn start_choosing(&mut self, sampler: &Sampler) -> Result<usize> {
         self.gpu.check()?;
         let p = self.prepared.as_mut().ok_or_else(not_prepared)?;
-        p.last = Counts { rows: 0, outputs: 0 };
-        let counts = batch::write(batch, p.limits, p.n_tokens, &mut p.words)?;
-        if counts.rows == 0 {
-            return Ok(());
+        let Some(sampling) = &mut p.sampling else { return Ok(0) };
+        let (most, written) = sampling.start(&self.gpu, sampler);
+        self.count(|s| s.bytes_written += written);
+        Ok(most)
+    }
+
+    fn run_and_choose(&mut self, batch: &Batch<'_>, draw: u32) -> Result<()> {
+        self.submit(batch, Some(draw))
+    }
+
+    fn choice(&mut self) -> LocalBoxFuture<'_, Result<u32>> {
+        Box::pin(async {
+            self.gpu.check()?;
+            let p = self.prepared.as_mut().ok_or_else(not_prepared)?;
+            let sampling = p.sampling.as_mut().ok_or_else(no_sampling)?;
+            let id = sampling.choice(&self.gpu).await?;
+            self.count(|s| s.bytes_read_back += sampling::CHOICE);
+            Ok(id)
+        })
+    }
+
+    fn stop_choosing(&mut self) {
+        if let Some(sampling) = self.prepared.as_mut().and_then(|p| p.sampling.as_mut()) {
+            sampling.forget();
         }
-        p.last = counts;
-        let bytes: &[u8] = bytemuck::cast_slice(&p.words);
-        self.gpu.queue.write_buffer(&p.memory.run, 0, bytes);
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        let recorded = {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            p.program.record(&mut pass, counts.rows, counts.outputs)
-        };
-        if counts.outputs > 0 {
-            // Here and not in `read_logits`: one submit a run.
-            let line = u64::from(p.plan.buffer(p.plan.logits).width) * 4;
-            let logits = p.memory.slot(p.plan.logits);
-            encoder.copy_buffer_to_buffer(logits, 0, &p.memory.readback, 0, line * u64::from(counts.outputs));
-        }
-        self.gpu.queue.submit([encoder.finish()]);
-        let written = bytes.len() as u64;
-        self.count(|s| {
-            s.submits += 1;
-            s.dispatches += recorded.dispatches;
-            s.weight_bytes_read += recorded.weight_bytes;
-            s.bytes_written += written;
-        });
-        Ok(())
     }
 
     fn read_logits<'a>(&'a mut self, out: &'a mut Vec<f32>) -> LocalBoxFuture<'a, Result<()>> {
@@ -378,7 +454,10 @@ impl Backend for WebGpuBackend {
     }
 
     fn memory_bytes(&self) -> u64 {
-        self.prepared.as_ref().map_or(0, |p| p.memory.bytes + p.program.params.size())
+        self.prepared.as_ref().map_or(0, |p| {
+            let sampling = if p.sampling.is_some() { sampling::bytes(&p.plan) } else { 0 };
+            p.memory.bytes + p.program.params.size() + sampling
+        })
     }
 
     fn take_stats(&mut self) -> RunStats {

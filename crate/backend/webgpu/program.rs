@@ -172,14 +172,14 @@ impl Program {
 
 /// Pipelines by kernel and format, and the layouts that they share.
 #[derive(Default)]
-struct Pipelines {
+pub(super) struct Pipelines {
     made: HashMap<(&'static str, Option<GgmlType>), wgpu::ComputePipeline>,
     layouts: HashMap<Vec<bool>, wgpu::BindGroupLayout>,
 }
 
 impl Pipelines {
     /// Kernels whose buffers are used in the same ways share a layout, and with it bind groups.
-    fn layout(&mut self, gpu: &Gpu, kernel: &Kernel) -> wgpu::BindGroupLayout {
+    pub(super) fn layout(&mut self, gpu: &Gpu, kernel: &Kernel) -> wgpu::BindGroupLayout {
         let key: Vec<bool> = kernel.buffers.iter().map(|b| b.access == Access::Read).collect();
         let make = || {
             let entry = |binding, ty| wgpu::BindGroupLayoutEntry {
@@ -199,7 +199,7 @@ impl Pipelines {
         self.layouts.entry(key.clone()).or_insert_with(make).clone()
     }
 
-    fn get(
+    pub(super) fn get(
         &mut self,
         gpu: &Gpu,
         kernel: &'static Kernel,
@@ -235,11 +235,11 @@ impl Pipelines {
     }
 }
 
-fn bind(binding: u32, buffer: wgpu::BufferBinding<'_>) -> wgpu::BindGroupEntry<'_> {
+pub(super) fn bind(binding: u32, buffer: wgpu::BufferBinding<'_>) -> wgpu::BindGroupEntry<'_> {
     wgpu::BindGroupEntry { binding, resource: wgpu::BindingResource::Buffer(buffer) }
 }
 
-fn whole(buffer: &wgpu::Buffer) -> wgpu::BufferBinding<'_> {
+pub(super) fn whole(buffer: &wgpu::Buffer) -> wgpu::BufferBinding<'_> {
     wgpu::BufferBinding { buffer, offset: 0, size: None }
 }
 

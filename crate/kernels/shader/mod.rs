@@ -181,6 +181,73 @@ pub const SELECT_ROWS: Kernel = Kernel {
     source: include_str!("../select_rows/select_rows.wgsl"),
 };
 
+/// Sizes of the sampler's tables and kernels; see `sampler::tables`.
+pub mod draw {
+    /// Fraction bits of noise and of distances.
+    pub const ONE: usize = 20;
+    /// The largest noise is less than this above the smallest: what lies further behind the best cannot win.
+    pub const REACH: usize = 38 << ONE;
+    /// Entries an octave of the noise; linear between them, which is at most 2e-5 off.
+    pub const STEPS: usize = 128;
+    /// Entries of each half of the noise: octaves 2⁻³³ to 2⁻¹, and the end.
+    pub const HALF: usize = 32 * STEPS + 1;
+    /// Where the powers of two begin, how many there are beside the end, and their fraction bits.
+    pub const POWERS_AT: usize = 2 * HALF;
+    pub const POWERS: usize = 256;
+    pub const POWER_BITS: usize = 24;
+    /// Fraction bits of a weight.
+    pub const WEIGHT_BITS: usize = 30;
+    /// Blocks of logits, and logits of a block are a multiple of this.
+    pub const MAX_BLOCKS: usize = 1024;
+    pub const BLOCK: usize = 256;
+    /// The largest vocabulary: sums of weights have room for no more.
+    pub const MAX_VOCAB: usize = 1 << 20;
+}
+
+const DRAW: &[(&str, usize)] = &[
+    ("one", draw::ONE),
+    ("reach", draw::REACH),
+    ("steps", draw::STEPS),
+    ("half", draw::HALF),
+    ("powers_at", draw::POWERS_AT),
+    ("powers", draw::POWERS),
+    ("power_bits", draw::POWER_BITS),
+    ("weight_bits", draw::WEIGHT_BITS),
+    ("max_blocks", draw::MAX_BLOCKS),
+    ("last_id", (1 << 24) - 1),
+];
+
+const PAIRS: &str = "array<vec2<u32>>";
+const WORDS: &str = "array<u32>";
+
+/// Logits with bias and penalties, and the best one a block.
+pub const SCORE: Kernel = Kernel {
+    name: "score",
+    params: params::Sample::WGSL,
+    buffers: &[read("logits", WORDS), read("marks", PAIRS), write("keys", WORDS), write("blocks", PAIRS)],
+    reads_weights: false,
+    reads_state: false,
+    constants: DRAW,
+    source: include_str!("../sample/score.wgsl"),
+};
+
+/// The token that is drawn.
+pub const CHOOSE: Kernel = Kernel {
+    name: "choose",
+    params: params::Sample::WGSL,
+    buffers: &[
+        read("keys", WORDS),
+        read("blocks", PAIRS),
+        read("tables", "array<i32>"),
+        write("marks", PAIRS),
+        write("chosen", WORDS),
+    ],
+    reads_weights: false,
+    reads_state: false,
+    constants: DRAW,
+    source: include_str!("../sample/choose.wgsl"),
+};
+
 pub const KERNELS: &[&Kernel] = &[
     &EMBED,
     &MATVEC_NARROW,
@@ -195,6 +262,8 @@ pub const KERNELS: &[&Kernel] = &[
     &ATTENTION_4,
     &SILU_MUL,
     &SELECT_ROWS,
+    &SCORE,
+    &CHOOSE,
 ];
 
 /// Weight rows that are interleaved: neighbouring threads, one a row, read neighbouring words.
@@ -253,14 +322,18 @@ const STATE: &str = include_str!("../shared/state.wgsl");
 
 /// Words at the start of the run data.
 pub mod run {
+    /// The token that the GPU chose last, the one word that the CPU does not write.
+    pub const CHOSEN: usize = 0;
     /// Rows of the run.
-    pub const N_ROWS: usize = 0;
+    pub const N_ROWS: usize = 1;
     /// Rows that ask for logits.
-    pub const N_OUTPUTS: usize = 1;
+    pub const N_OUTPUTS: usize = 2;
     /// Where the list of the rows that ask for logits starts.
-    pub const OUTPUTS_AT: usize = 2;
+    pub const OUTPUTS_AT: usize = 3;
+    /// How many tokens were drawn before.
+    pub const DRAW: usize = 4;
     /// Rows start here, [`ROW_WORDS`] each: token, position, where the sequence's page table starts, 0.
-    pub const ROWS_AT: usize = 4;
+    pub const ROWS_AT: usize = 5;
     pub const ROW_WORDS: usize = 4;
 }
 
@@ -297,6 +370,8 @@ pub fn assemble(
     env.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
     env.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     let sizes = [
+        ("chosen_at", run::CHOSEN),
+        ("draw_at", run::DRAW),
         ("n_rows_at", run::N_ROWS),
         ("n_outputs_at", run::N_OUTPUTS),
         ("outputs_at", run::OUTPUTS_AT),

@@ -33,6 +33,8 @@ macro_rules! params {
                 "}\n@group(0) @binding(0) var<uniform> params: Params;\n"
             );
 
+            pub const N_WORDS: usize = [$(stringify!($field)),*].len();
+
             /// The bytes that the shader reads.
             pub fn words(&self) -> Vec<u32> {
                 vec![$(self.$field.word()),*]
@@ -147,5 +149,32 @@ params! {
         out_offset: u32,
         out_stride: u32,
         width: u32,
+    }
+}
+
+params! {
+    /// How to choose tokens: written anew for each answer, read by both kernels that do it.
+    Sample {
+        n_vocab: u32,
+        /// Logits that a workgroup of the first kernel looks at, and how many such blocks there are.
+        block: u32,
+        n_blocks: u32,
+        /// Always 0, which no compiler knows.
+        zero: u32,
+        /// Whether there are biases or penalties.
+        marked: u32,
+        repetition: f32,
+        repetition_inverse: f32,
+        frequency: f32,
+        presence: f32,
+        greedy: u32,
+        top_k: u32,
+        top_p: u32,
+        min_p_distance: f32,
+        factor: f32,
+        /// As `factor`, but for the temperature.
+        unit: f32,
+        seed_low: u32,
+        seed_high: u32,
     }
 }
