@@ -134,6 +134,10 @@ impl<'a, T> SharedLines<'a, T> {
         Ok(Self { data: data.as_mut_ptr(), shape, borrowed: PhantomData })
     }
 
+    pub(crate) fn n(&self) -> usize {
+        self.shape.n
+    }
+
     pub(crate) fn width(&self) -> usize {
         self.shape.width
     }

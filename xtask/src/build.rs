@@ -63,7 +63,9 @@ pub(crate) fn checks() -> Result<()> {
 fn compile(variant: &Variant, features: &[&str], out: &Path) -> Result<()> {
     let mut build = cargo();
     let mut target = target_dir();
-    build.args(["build", "--profile", "wasm", "--target", "wasm32-unknown-unknown", "--lib"]);
+    // As what is shipped alone: Cargo does without link-time optimization where the library is also one for Rust.
+    build.args(["rustc", "--profile", "wasm", "--target", "wasm32-unknown-unknown", "--lib"]);
+    build.args(["--crate-type", "cdylib"]);
     for feature in features.iter().copied().chain(variant.relaxed_simd.then_some("relaxed-simd")) {
         build.args(["--features", feature]);
     }

@@ -81,7 +81,7 @@ impl Queries {
             let heads = q.line(row).chunks_exact(head_dim).zip(data.chunks_exact_mut(padded));
             for ((q, to), scale) in heads.zip(scales) {
                 to[head_dim..].fill(0);
-                *scale = quantize(q, |i, q| to[i] = q);
+                *scale = quantize(q, |i, q| to[i..i + q.len()].copy_from_slice(q));
             }
         });
         Ok(())
@@ -313,9 +313,7 @@ fn integers<S: Simd>(s: S, weights: &[f32], to: &mut [i16]) -> f32 {
     // Weights so small that a reciprocal overflows count for nothing.
     let inverse = if largest < LARGEST * f32::MIN_POSITIVE { 0.0 } else { LARGEST / largest };
     for (four, to) in fours.iter().zip(to.as_chunks_mut::<4>().0) {
-        let mut lanes = [0; 4];
-        s.store_i(s.round(s.mul(s.load(four), s.splat(inverse))), &mut lanes);
-        *to = lanes.map(|q| q as i16);
+        s.store_i16(s.round(s.mul(s.load(four), s.splat(inverse))), to);
     }
     largest / LARGEST + s.sum(unusual)
 }

@@ -223,6 +223,10 @@ impl<'a> Product<'a> {
         self.stripes.clone()
     }
 
+    pub(super) fn lines(&self) -> usize {
+        self.out.n()
+    }
+
     /// The tiles of a stripe.
     #[inline(always)]
     pub(super) fn tiles<T: Layout>(&self, t: usize) -> &'a [u8] {

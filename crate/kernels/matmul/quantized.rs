@@ -10,8 +10,8 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::Product;
-use super::activations::{Activations, Block};
-use crate::kernels::simd::{Kernel, Quant, Simd, words_in_16_bits};
+use super::activations::{Activations, Block, Fours, View};
+use crate::kernels::simd::{Kernel, Piece, Quant, Simd, words_in_16_bits};
 use crate::quant::tile::{TILE_ROWS, Tile};
 
 /// Groups of a panel: small enough for the first-level cache.
@@ -32,8 +32,6 @@ struct Unpacked<S: Simd> {
     w: [S::W; 8],
     scale: [S::F; 2],
     shift: [S::F; 2],
-    /// Sums of the weights, see [`Simd::rows_signed`].
-    weights: [S::I; 2],
 }
 
 /// Runs `$body` with each of these numbers as the constant `$i`.
@@ -54,21 +52,20 @@ impl<T: Tile> Kernel for Quantized<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        let n = self.x.n();
-        if n == 1 {
-            self.one_line(s);
-            return;
-        }
-        for first in (0..n).step_by(LINES) {
-            self.lines(s, first..n.min(first + LINES));
+        match self.x.view() {
+            View::Line(x) => self.one_line(s, x),
+            View::Fours(x) => {
+                for first in (0..x.len()).step_by(LINES / 4) {
+                    self.lines(s, first..x.len().min(first + LINES / 4), x);
+                }
+            }
         }
     }
 }
 
 impl<T: Tile> Quantized<'_, T> {
     #[inline(always)]
-    fn one_line<S: Simd>(&mut self, s: S) {
-        let x = self.x.line(0);
+    fn one_line<S: Simd>(&mut self, s: S, x: &[Block<1>]) {
         // Hidden from the compiler where there are many sums, as in `lines`.
         let words = if T::PHASES == 1 { 4 } else { black_box(4) };
         for t in self.product.stripes() {
@@ -85,38 +82,34 @@ impl<T: Tile> Quantized<'_, T> {
         }
     }
 
+    /// Fours of lines.
     #[inline(always)]
-    fn lines<S: Simd>(&mut self, s: S, lines: Range<usize>) {
-        let width = self.x.width();
+    fn lines<S: Simd>(&mut self, s: S, fours: Range<usize>, x: Fours<'_>) {
         // Hidden from the compiler, which else unrolls the innermost loop and puts off its additions to the end: many
         // more values than there are registers, and half the speed in WebAssembly.
         let columns = black_box(8 / halves::<T>());
         let zero = s.splat(0.0);
         let empty = s.unsigned(s.load_b(&[0; 16]));
-        let empty =
-            Unpacked::<S> { w: [empty; 8], scale: [zero; 2], shift: [zero; 2], weights: [s.splat_i(0); 2] };
+        let empty = Unpacked::<S> { w: [empty; 8], scale: [zero; 2], shift: [zero; 2] };
         let mut panels = [[empty; PANEL]; 2];
         let stripes = self.product.stripes();
-        for first in (0..width).step_by(PANEL) {
-            let groups = first..width.min(first + PANEL);
+        for first in (0..x.width()).step_by(PANEL) {
+            let groups = first..x.width().min(first + PANEL);
             for t in stripes.clone().step_by(if S::PAIRS_OF_STRIPES { 2 } else { 1 }) {
                 let pair = S::PAIRS_OF_STRIPES && t + 1 < stripes.end;
                 for (t, panel) in (t..t + 1 + usize::from(pair)).zip(&mut panels) {
                     self.unpack_panel(s, t, groups.clone(), panel);
                 }
                 let panels = panels.each_ref().map(|panel| &panel[..groups.len()]);
-                for line in lines.clone().step_by(4) {
-                    match (pair, lines.end - line) {
-                        (true, 4..) => self.panel_lines::<S, 2, 4>(s, panels, columns, t, first, line),
-                        (false, 4..) => self.panel_lines::<S, 1, 4>(s, [panels[0]], columns, t, first, line),
-                        _ => {
-                            for line in line..lines.end {
-                                self.panel_lines::<S, 1, 1>(s, [panels[0]], columns, t, first, line);
-                                if pair {
-                                    self.panel_lines::<S, 1, 1>(s, [panels[1]], columns, t + 1, first, line);
-                                }
-                            }
-                        }
+                for four in fours.clone() {
+                    let x = &x.four(four)[groups.clone()];
+                    let (product, line, first, format) =
+                        (&mut self.product, 4 * four, first == 0, PhantomData::<T>);
+                    if pair {
+                        s.apart(PanelLines { product, panels, columns, t, line, x, first, format });
+                    } else {
+                        let panels = [panels[0]];
+                        s.apart(PanelLines { product, panels, columns, t, line, x, first, format });
                     }
                 }
             }
@@ -138,33 +131,45 @@ impl<T: Tile> Quantized<'_, T> {
             }
         }
     }
+}
 
-    /// Lines `line .. line + R` times panels that start at group `first` of stripes `t .. t + P`.
+/// Lines `line .. line + 4`, as far as there are so many, times panels of stripes `t .. t + P`.
+struct PanelLines<'a, 'b, S: Simd, T, const P: usize> {
+    product: &'a mut Product<'b>,
+    panels: [&'a [Unpacked<S>]; P],
+    /// 8 / [`halves`], see [`Quantized::lines`].
+    columns: usize,
+    t: usize,
+    line: usize,
+    /// What the lines have in the panels' columns.
+    x: &'a [Block<4>],
+    /// Whether these are the first columns.
+    first: bool,
+    format: PhantomData<T>,
+}
+
+impl<S: Simd, T: Tile, const P: usize> Piece<S> for PanelLines<'_, '_, S, T, P> {
     #[inline(always)]
-    fn panel_lines<S: Simd, const P: usize, const R: usize>(
-        &mut self,
-        s: S,
-        panels: [&[Unpacked<S>]; P],
-        columns: usize,
-        t: usize,
-        first: usize,
-        line: usize,
-    ) {
-        let n = panels[0].len();
-        let panels = panels.map(|panel| &panel[..n]);
-        let x: [&[Block]; R] = from_fn(|r| &self.x.line(line + r)[first..first + n]);
-        let mut sums: [[S::F; R]; P] = from_fn(|p| {
-            from_fn(|r| {
-                let (line, t) = (line + r, t + p);
-                if first == 0 { self.product.initial(s, line, t) } else { self.product.load(s, line, t) }
+    fn run(self, s: S) {
+        let Self { product, t, line, x, .. } = self;
+        let panels = self.panels.map(|panel| &panel[..x.len()]);
+        let n = product.lines();
+        let mut sums: [[S::F; 4]; P] = from_fn(|p| {
+            from_fn(|r| match (line + r < n, self.first) {
+                (false, _) => s.splat(0.0),
+                (true, true) => product.initial(s, line + r, t + p),
+                (true, false) => product.load(s, line + r, t + p),
             })
         });
-        for g in 0..n {
-            add_group::<S, T, P, R>(s, panels.map(|p| &p[g]), columns, x.map(|x| &x[g]), &mut sums);
+        // In memory, and so that the compiler has to leave them there: registers are for the dots.
+        let in_memory = black_box(&raw mut sums);
+        for (g, x) in x.iter().enumerate() {
+            // SAFETY: nobody else has a pointer to the sums.
+            unsafe { add_group::<S, T, P, 4>(s, panels.map(|p| &p[g]), self.columns, x, in_memory) };
         }
         for (p, sums) in sums.into_iter().enumerate() {
-            for (r, sum) in sums.into_iter().enumerate() {
-                self.product.store(s, line + r, t + p, sum);
+            for (line, sum) in (line..n).zip(sums) {
+                product.store(s, line, t + p, sum);
             }
         }
     }
@@ -183,13 +188,6 @@ fn unpack<S: Simd, T: Tile, const PHASE: usize>(
         to.w[i] = weights::<S, T>(s, T::q::<S, PHASE, 0>(s, tile, turn, i));
         to.w[4 + i] = weights::<S, T>(s, T::q::<S, PHASE, 1>(s, tile, turn, i));
     }
-    if T::SIGNED {
-        to.weights = [s.splat_i(0); 2];
-        for (i, w) in to.w.into_iter().enumerate() {
-            let sum = &mut to.weights[if T::HALF_GROUPS { i / 4 } else { 0 }];
-            *sum = s.add_weights(*sum, w);
-        }
-    }
     for half in 0..halves::<T>() {
         let group = T::PHASES * turn + PHASE;
         (to.scale[half], to.shift[half]) = T::scale_shift(s, tile, head, group, half);
@@ -206,10 +204,25 @@ fn dot<S: Simd, T: Tile>(s: S, sum: S::Sum, w: S::W, x: &[Quant; 4]) -> S::Sum {
     if T::SIGNED { s.dot_signed(sum, w, x) } else { s.dot_unsigned(sum, w, x) }
 }
 
-/// One sum a row; `weights` are the sums of the weights, where those are signed.
+/// One sum a row.
 #[inline(always)]
-fn rows<S: Simd, T: Tile>(s: S, sum: S::Sum, weights: S::I) -> S::I {
-    if T::SIGNED { s.rows_signed(sum, weights) } else { s.rows_unsigned(sum) }
+fn rows<S: Simd, T: Tile>(s: S, sum: S::Sum) -> S::I {
+    if T::SIGNED { s.rows_signed(sum) } else { s.rows_unsigned(sum) }
+}
+
+/// Where the sums of a group's products with line `r` start, so that they end without [`Tile::OFFSET`].
+#[inline(always)]
+fn start<S: Simd, T: Tile, const R: usize>(s: S, x: &Block<R>, r: usize, half: usize) -> S::Sum {
+    // The offset is a power of two, if it is not zero.
+    const { assert!(T::OFFSET == 0 || T::OFFSET.count_ones() == 1) };
+    let less = s.splat_i(if T::HALF_GROUPS { x.less[half][r] } else { x.less_all[r] });
+    if T::SIGNED {
+        s.start_signed(less)
+    } else if T::OFFSET == 0 {
+        s.start_unsigned(s.splat_i(0))
+    } else {
+        s.start_unsigned(s.shl_i(less, T::OFFSET.trailing_zeros()))
+    }
 }
 
 /// Whether sums over a group's words have to be settled before word `i`.
@@ -231,23 +244,20 @@ fn add_turn<S: Simd, T: Tile>(
     head: T::Head<S>,
     turn: usize,
     words: usize,
-    x: &[Block],
+    x: &[Block<1>],
     sum: &mut S::F,
 ) {
-    let mut dots = [[s.zero(); 2]; MAX_PHASES];
-    let mut sums = [[s.splat_i(0); 2]; MAX_PHASES];
+    let mut dots: [[S::Sum; 2]; MAX_PHASES] =
+        from_fn(|phase| from_fn(|half| start::<S, T, 1>(s, &x[phase.min(T::PHASES - 1)], 0, half)));
     macro_rules! add_columns {
         ($half:expr, $i:expr, $sum:expr, $word:expr) => {
             each!(PHASE in 0 1 2 3 => if PHASE < T::PHASES {
                 let w = weights::<S, T>(s, T::q::<S, PHASE, { $half }>(s, tile, turn, $i));
-                let x = &x[PHASE].q.as_chunks::<4>().0[4 * $half + $i];
+                let x = &x[PHASE].q[4 * $half + $i][0];
                 if settles::<T>($word) {
                     dots[PHASE][$sum] = s.settle(dots[PHASE][$sum]);
                 }
                 dots[PHASE][$sum] = dot::<S, T>(s, dots[PHASE][$sum], w, x);
-                if T::SIGNED {
-                    sums[PHASE][$sum] = s.add_weights(sums[PHASE][$sum], w);
-                }
             })
         };
     }
@@ -267,65 +277,71 @@ fn add_turn<S: Simd, T: Tile>(
     each!(PHASE in 0 1 2 3 => if PHASE < T::PHASES {
         for (half, dot) in dots[PHASE].into_iter().enumerate().take(halves::<T>()) {
             let (scale, shift) = T::scale_shift(s, tile, head, T::PHASES * turn + PHASE, half);
-            let dot = rows::<S, T>(s, dot, sums[PHASE][half]);
-            *sum = add_scaled::<S, T>(s, *sum, dot, scale, shift, &x[PHASE], half);
+            *sum = add_scaled::<S, T, 1>(s, *sum, rows::<S, T>(s, dot), scale, shift, &x[PHASE], (0, half));
         }
     });
 }
 
 /// Adds a group of `P` times four rows times `R` lines. `columns` is 8 / [`halves`], see [`Quantized::lines`].
+///
+/// # Safety
+/// `sums` may be read and written.
 #[inline(always)]
-fn add_group<S: Simd, T: Tile, const P: usize, const R: usize>(
+unsafe fn add_group<S: Simd, T: Tile, const P: usize, const R: usize>(
     s: S,
     groups: [&Unpacked<S>; P],
     columns: usize,
-    x: [&Block; R],
-    sums: &mut [[S::F; R]; P],
+    x: &Block<R>,
+    sums: *mut [[S::F; R]; P],
 ) {
     for half in 0..halves::<T>() {
-        let w: [&[S::W]; P] = groups.map(|group| &group.w[half * columns..][..columns]);
-        let x4: [&[[Quant; 4]]; R] = x.map(|x| &x.q.as_chunks::<4>().0[half * columns..][..columns]);
-        let mut dots = [[s.zero(); R]; P];
-        for i in 0..columns {
-            let w = w.map(|w| w[i]);
-            for (r, x) in x4.into_iter().enumerate() {
+        let starts: [S::Sum; R] = from_fn(|r| start::<S, T, R>(s, x, r, half));
+        let mut dots = [starts; P];
+        // The bound shows the compiler that no index is out of range.
+        for i in 0..columns.min(8 / halves::<T>()) {
+            let word = 8 / halves::<T>() * half + i;
+            let w = groups.map(|group| group.w[word]);
+            for (r, q) in x.q[word].iter().enumerate() {
                 for (dots, w) in dots.iter_mut().zip(w) {
                     if settles::<T>(i) {
                         dots[r] = s.settle(dots[r]);
                     }
-                    dots[r] = dot::<S, T>(s, dots[r], w, &x[i]);
+                    dots[r] = dot::<S, T>(s, dots[r], w, q);
                 }
             }
         }
-        for ((sums, dots), group) in sums.iter_mut().zip(dots).zip(groups) {
-            for ((sum, dot), x) in sums.iter_mut().zip(dots).zip(x) {
-                let dot = rows::<S, T>(s, dot, group.weights[half]);
-                *sum = add_scaled::<S, T>(s, *sum, dot, group.scale[half], group.shift[half], x, half);
+        for (p, (dots, group)) in dots.into_iter().zip(groups).enumerate() {
+            let (scale, shift) = (group.scale[half], group.shift[half]);
+            for (r, dot) in dots.into_iter().enumerate() {
+                // SAFETY: the caller says so, and the indices are within the array's.
+                let sum = unsafe { &raw mut (*sums)[p][r] };
+                // SAFETY: as above.
+                unsafe {
+                    *sum = add_scaled::<S, T, R>(s, *sum, rows::<S, T>(s, dot), scale, shift, x, (r, half));
+                }
             }
         }
     }
 }
 
-/// `sum + scale * d * (dot - OFFSET * Σq) + shift * d * Σq` of a group or its half.
+/// `sum + scale * d * dot + shift * d * Σq` of a group or its half and line `r`.
 #[inline(always)]
-fn add_scaled<S: Simd, T: Tile>(
+fn add_scaled<S: Simd, T: Tile, const R: usize>(
     s: S,
     sum: S::F,
     dot: S::I,
     scale: S::F,
     shift: S::F,
-    x: &Block,
-    half: usize,
+    x: &Block<R>,
+    (r, half): (usize, usize),
 ) -> S::F {
-    let quants = if T::HALF_GROUPS { x.sums[half] } else { x.total };
-    // The offset is a power of two, if it is not zero.
-    const { assert!(T::OFFSET == 0 || T::OFFSET.count_ones() == 1) };
-    let offset = |quants| s.shl_i(s.splat_i(quants), T::OFFSET.trailing_zeros());
-    let dot = if T::OFFSET == 0 { dot } else { s.sub_i(dot, offset(quants)) };
-    let sum = s.add(sum, s.mul(s.to_f(dot), s.mul(scale, s.splat(x.d))));
+    let d = s.splat(x.d[r]);
+    let sum = s.add(sum, s.mul(s.to_f(dot), s.mul(scale, d)));
     if !T::SHIFTED {
-        return sum;
+        sum
+    } else if T::HALF_GROUPS {
+        s.sub(sum, s.mul(shift, s.mul(d, s.to_f(s.splat_i(x.less[half][r])))))
+    } else {
+        s.add(sum, s.mul(shift, s.splat(x.sum[r])))
     }
-    let total = if T::HALF_GROUPS { x.d * quants as f32 } else { x.sum };
-    s.add(sum, s.mul(shift, s.splat(total)))
 }

@@ -75,16 +75,17 @@ pub(crate) fn quantized_activations_are_within_half_a_step() {
     let mut activations = Activations::new(8, 320).unwrap();
     activations.quantize(Lines::packed(&x, 320).unwrap(), &Pool::alone()).unwrap();
     for (l, x) in x.chunks(320).enumerate() {
-        for (block, x) in activations.line(l).iter().zip(x.chunks(32)) {
-            for (&q, &x) in block.q.iter().zip(x) {
+        for (block, x) in activations.blocks(l).iter().zip(x.chunks(32)) {
+            let (quants, [d]) = (block.q.as_flattened().as_flattened(), block.d);
+            for (&q, &x) in quants.iter().zip(x) {
                 assert!(i32::from(q).abs() <= 127);
-                let error = (f64::from(block.d) * f64::from(q) - f64::from(x)).abs();
-                assert!(error <= 0.5001 * f64::from(block.d), "{q} of {} for {x}", block.d);
+                let error = (f64::from(d) * f64::from(q) - f64::from(x)).abs();
+                assert!(error <= 0.5001 * f64::from(d), "{q} of {d} for {x}");
             }
-            let sums = [0, 16].map(|at| block.q[at..at + 16].iter().map(|&q| i32::from(q)).sum::<i32>());
-            assert_eq!(block.sums, sums);
-            assert_eq!(block.total, sums[0] + sums[1]);
-            assert_eq!(block.sum, block.d * (sums[0] + sums[1]) as f32);
+            let sums = [0, 16].map(|at| quants[at..at + 16].iter().map(|&q| i32::from(q)).sum::<i32>());
+            assert_eq!(block.less, sums.map(|sum| [-sum]));
+            assert_eq!(block.less_all, [-sums[0] - sums[1]]);
+            assert_eq!(block.sum, [d * (sums[0] + sums[1]) as f32]);
         }
     }
 }
@@ -96,8 +97,9 @@ pub(crate) fn unusual_activations_show_in_the_result() {
         x[40] = unusual;
         let mut activations = Activations::new(1, 64).unwrap();
         activations.quantize(Lines::packed(&x, 64).unwrap(), &Pool::alone()).unwrap();
-        assert!(!activations.line(0)[0].d.is_nan());
-        assert!(activations.line(0)[1].d.is_nan(), "{unusual}");
+        let blocks = activations.blocks(0);
+        assert!(!blocks[0].d[0].is_nan());
+        assert!(blocks[1].d[0].is_nan(), "{unusual}");
     }
 }
 
@@ -120,9 +122,9 @@ pub(crate) fn products_match_the_reference() {
                 let mut activations = Activations::new(n, case.cols).unwrap();
                 activations.quantize(Lines::packed(&x, case.cols).unwrap(), &Pool::alone()).unwrap();
                 for (l, x) in x.chunks_mut(case.cols).enumerate() {
-                    for (block, x) in activations.line(l).iter().zip(x.chunks_mut(32)) {
-                        for (x, &q) in x.iter_mut().zip(&block.q) {
-                            *x = block.d * f32::from(q);
+                    for (block, x) in activations.blocks(l).iter().zip(x.chunks_mut(32)) {
+                        for (x, &q) in x.iter_mut().zip(block.q.as_flattened().as_flattened()) {
+                            *x = block.d[0] * f32::from(q);
                         }
                     }
                 }

@@ -52,7 +52,7 @@ pub(crate) trait Simd: Copy {
     /// `if a < b { b } else { a }`, lane by lane.
     fn max(self, a: Self::F, b: Self::F) -> Self::F;
     fn abs(self, v: Self::F) -> Self::F;
-    /// To the nearest integer, ties to even; unspecified beyond the range of i32.
+    /// To the nearest integer, ties to even; unspecified from 2²² on.
     fn round(self, v: Self::F) -> Self::I;
     /// Four f16.
     fn halves(self, from: &[u8; 8]) -> Self::F;
@@ -62,8 +62,11 @@ pub(crate) trait Simd: Copy {
     /// Four u16.
     fn load_u16(self, from: &[u8; 8]) -> Self::I;
     fn store_i(self, v: Self::I, to: &mut [i32; 4]);
+    /// Integers of 16 bits.
+    fn store_i16(self, v: Self::I, to: &mut [i16; 4]);
+    /// Integers in `-127..=127`.
+    fn store_quants(self, v: [Self::I; 4], to: [&mut [Quant; 4]; 4]);
     fn add_i(self, a: Self::I, b: Self::I) -> Self::I;
-    fn sub_i(self, a: Self::I, b: Self::I) -> Self::I;
     fn and_i(self, a: Self::I, b: Self::I) -> Self::I;
     fn or_i(self, a: Self::I, b: Self::I) -> Self::I;
     fn shl_i(self, v: Self::I, n: u32) -> Self::I;
@@ -105,7 +108,10 @@ pub(crate) trait Simd: Copy {
     fn unsigned(self, v: Self::B) -> Self::W;
     /// Weights that are i8, for [`Simd::dot_signed`].
     fn signed(self, v: Self::B) -> Self::W;
-    fn zero(self) -> Self::Sum;
+    /// What sums of [`Simd::dot_unsigned`] start with; the same in each lane.
+    fn start_unsigned(self, v: Self::I) -> Self::Sum;
+    /// What sums of [`Simd::dot_signed`] start with; each lane is minus the sum of all activations to come.
+    fn start_signed(self, less: Self::I) -> Self::Sum;
     /// Adds the products of four rows with the same four activations, each in `-127..=127`.
     fn dot_unsigned(self, sum: Self::Sum, w: Self::W, x: &[Quant; 4]) -> Self::Sum;
     /// To be called before sums of [`Simd::dot_unsigned`] over more words than [`words_in_16_bits`] of the weights' largest.
@@ -119,13 +125,11 @@ pub(crate) trait Simd: Copy {
 
     /// As [`Simd::dot_unsigned`], for weights of either sign.
     fn dot_signed(self, sum: Self::Sum, w: Self::W, x: &[Quant; 4]) -> Self::Sum;
-    /// Adds the weights of each row, where [`Simd::rows_signed`] needs them.
-    #[inline(always)]
-    fn add_weights(self, sum: Self::I, _w: Self::W) -> Self::I {
-        sum
-    }
-    /// One sum of [`Simd::dot_signed`] a row; `weights` is [`Simd::add_weights`] of all that it multiplied.
-    fn rows_signed(self, sum: Self::Sum, weights: Self::I) -> Self::I;
+    /// One sum of [`Simd::dot_signed`] a row.
+    fn rows_signed(self, sum: Self::Sum) -> Self::I;
+
+    /// Runs a piece of a kernel as a function of its own.
+    fn apart<P: Piece<Self>>(self, piece: P);
 
     /// The sum of the lanes.
     #[inline(always)]
@@ -154,6 +158,13 @@ pub(crate) trait Kernel {
 
     /// Implementations are `#[inline(always)]`, so that they are compiled for the caller's instruction set.
     fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// An innermost part of a kernel. As a function of its own, see [`Simd::apart`], it has all registers: within a large one
+/// WebAssembly's compilers keep in memory what the loop turns over.
+pub(crate) trait Piece<S> {
+    /// Implementations are `#[inline(always)]`, as those of [`Kernel::run`].
+    fn run(self, simd: S);
 }
 
 /// Runs a kernel on the best instruction set there is.

@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed as Unordered};
 
 use super::wasm::{simd128_operations, sum_pairs};
-use super::{Kernel, Quant, Simd};
+use super::{Kernel, Piece, Quant, Simd};
 
 /// What a second operand above 127 means here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,17 +58,44 @@ pub(super) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
         kernel.run(Pairs)
     }
     match Above127::probe() {
-        // Activations are flipped to 1..=255, and 128 times the weights' sum is taken off again.
+        // Signed weights are moved to 0..=255, and 128 times the activations' sum is taken off again.
         Above127::Unsigned => relaxed(Relaxed { flip: i8x16_splat(-128), excess: i32x4_splat(-1) }, kernel),
         Above127::Negative => relaxed(Relaxed { flip: i8x16_splat(0), excess: i32x4_splat(0) }, kernel),
         Above127::Overflow => pairs(kernel),
     }
 }
 
+/// What both forms have.
+macro_rules! relaxed_operations {
+    () => {
+        #[inline(always)]
+        fn apart<P: Piece<Self>>(self, piece: P) {
+            #[target_feature(enable = "relaxed-simd")]
+            #[inline(never)]
+            fn apart<S, P: Piece<S>>(s: S, piece: P) {
+                piece.run(s);
+            }
+            apart(self, piece);
+        }
+
+        #[inline(always)]
+        fn store_quants(self, [a, b, c, d]: [v128; 4], [to_a, to_b, to_c, to_d]: [&mut [Quant; 4]; 4]) {
+            let all = i8x16_narrow_i16x8(i16x8_narrow_i32x4(a, b), i16x8_narrow_i32x4(c, d));
+            // SAFETY: each reference is to the four bytes that are written; wasm stores need no alignment.
+            unsafe {
+                v128_store32_lane::<0>(all, to_a.as_mut_ptr().cast());
+                v128_store32_lane::<1>(all, to_b.as_mut_ptr().cast());
+                v128_store32_lane::<2>(all, to_c.as_mut_ptr().cast());
+                v128_store32_lane::<3>(all, to_d.as_mut_ptr().cast());
+            }
+        }
+    };
+}
+
 /// Products of bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Relaxed {
-    /// What makes an activation a second operand.
+    /// What makes a signed weight a second operand.
     flip: v128,
     /// All ones where `flip` adds 128, else zero.
     excess: v128,
@@ -81,6 +108,7 @@ impl Simd for Relaxed {
     type Sum = v128;
 
     simd128_operations!();
+    relaxed_operations!();
 
     #[inline(always)]
     fn unsigned(self, v: v128) -> v128 {
@@ -89,12 +117,17 @@ impl Simd for Relaxed {
 
     #[inline(always)]
     fn signed(self, v: v128) -> v128 {
+        v128_xor(v, self.flip)
+    }
+
+    #[inline(always)]
+    fn start_unsigned(self, v: v128) -> v128 {
         v
     }
 
     #[inline(always)]
-    fn zero(self) -> v128 {
-        i32x4_splat(0)
+    fn start_signed(self, less: v128) -> v128 {
+        v128_and(i32x4_shl(less, 7), self.excess)
     }
 
     #[inline(always)]
@@ -106,9 +139,7 @@ impl Simd for Relaxed {
 
     #[inline(always)]
     fn dot_signed(self, sum: v128, w: v128, x: &[Quant; 4]) -> v128 {
-        // SAFETY: the reference is to the four bytes that are read; wasm loads need no alignment.
-        let x = v128_xor(unsafe { v128_load32_splat(x.as_ptr().cast()) }, self.flip);
-        i32x4_relaxed_dot_i8x16_i7x16_add(w, x, sum)
+        self.dot_unsigned(sum, w, x)
     }
 
     #[inline(always)]
@@ -117,13 +148,8 @@ impl Simd for Relaxed {
     }
 
     #[inline(always)]
-    fn add_weights(self, sum: v128, w: v128) -> v128 {
-        i32x4_relaxed_dot_i8x16_i7x16_add(w, i8x16_splat(1), sum)
-    }
-
-    #[inline(always)]
-    fn rows_signed(self, sum: v128, weights: v128) -> v128 {
-        i32x4_sub(sum, v128_and(i32x4_shl(weights, 7), self.excess))
+    fn rows_signed(self, sum: v128) -> v128 {
+        sum
     }
 }
 
@@ -139,6 +165,7 @@ impl Simd for Pairs {
     type Sum = (v128, v128);
 
     simd128_operations!();
+    relaxed_operations!();
 
     #[inline(always)]
     fn unsigned(self, v: v128) -> (v128, v128) {
@@ -151,7 +178,12 @@ impl Simd for Pairs {
     }
 
     #[inline(always)]
-    fn zero(self) -> (v128, v128) {
+    fn start_unsigned(self, v: v128) -> (v128, v128) {
+        (v, i32x4_splat(0))
+    }
+
+    #[inline(always)]
+    fn start_signed(self, _: v128) -> (v128, v128) {
         (i32x4_splat(0), i32x4_splat(0))
     }
 
@@ -180,7 +212,7 @@ impl Simd for Pairs {
     }
 
     #[inline(always)]
-    fn rows_signed(self, sum: (v128, v128), _: v128) -> v128 {
+    fn rows_signed(self, sum: (v128, v128)) -> v128 {
         sum_pairs(sum)
     }
 }

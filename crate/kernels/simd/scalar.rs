@@ -2,7 +2,7 @@
 
 use std::array::from_fn;
 
-use super::{Quant, Simd};
+use super::{Piece, Quant, Simd};
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scalar;
@@ -91,13 +91,20 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn add_i(self, a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
-        from_fn(|i| a[i].wrapping_add(b[i]))
+    fn store_i16(self, v: [i32; 4], to: &mut [i16; 4]) {
+        *to = v.map(|v| v as i16);
     }
 
     #[inline(always)]
-    fn sub_i(self, a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
-        from_fn(|i| a[i].wrapping_sub(b[i]))
+    fn store_quants(self, v: [[i32; 4]; 4], to: [&mut [Quant; 4]; 4]) {
+        for (v, to) in v.into_iter().zip(to) {
+            *to = v.map(|v| v as Quant);
+        }
+    }
+
+    #[inline(always)]
+    fn add_i(self, a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
+        from_fn(|i| a[i].wrapping_add(b[i]))
     }
 
     #[inline(always)]
@@ -176,7 +183,12 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn zero(self) -> [i32; 4] {
+    fn start_unsigned(self, v: [i32; 4]) -> [i32; 4] {
+        v
+    }
+
+    #[inline(always)]
+    fn start_signed(self, _: [i32; 4]) -> [i32; 4] {
         [0; 4]
     }
 
@@ -196,7 +208,12 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn rows_signed(self, sum: [i32; 4], _: [i32; 4]) -> [i32; 4] {
+    fn rows_signed(self, sum: [i32; 4]) -> [i32; 4] {
         self.rows_unsigned(sum)
+    }
+
+    #[inline(never)]
+    fn apart<P: Piece<Self>>(self, piece: P) {
+        piece.run(self);
     }
 }

@@ -110,21 +110,33 @@ pub(crate) fn integer_operations_agree_with_the_scalar_form() {
                 keep(s.lanes(s.shl_b(b, n.min(4), 0xf0)));
                 keep(s.lanes(s.or_b(s.shr_b(b, 0, 1), s.shl_b(b, 1, 2))));
                 keep(s.lanes(s.lookup(&crate::quant::iq4_nl::LEVELS, s.shr_b(b, 4, 15))));
-                keep(s.rows_unsigned(s.dot_unsigned(s.zero(), s.unsigned(s.shr_b(b, 0, 127)), &x)));
+                let start = s.start_unsigned(s.splat_i(i as i32 * 1000 - 250_000));
+                keep(s.rows_unsigned(s.dot_unsigned(start, s.unsigned(s.shr_b(b, 0, 127)), &x)));
                 for (max, words) in [(15, 8), (31, 4), (63, 2), (127, 1)] {
                     assert_eq!(words, words_in_16_bits(max).min(8));
                     let w = s.unsigned(s.shr_b(b, 0, max as u8));
-                    let sum = (0..3 * words).fold(s.zero(), |sum, i| {
+                    let sum = (0..3 * words).fold(start, |sum, i| {
                         let sum = if i % words == 0 { s.settle(sum) } else { sum };
                         s.dot_unsigned(sum, w, &x)
                     });
                     keep(s.rows_unsigned(sum));
                 }
-                let w = s.signed(b);
-                keep(s.rows_signed(s.dot_signed(s.zero(), w, &x), s.add_weights(s.splat_i(0), w)));
+                let less = s.splat_i(x.iter().map(|&x| -i32::from(x)).sum());
+                keep(s.rows_signed(s.dot_signed(s.start_signed(less), s.signed(b), &x)));
+                let mut quants = [[0; 4]; 4];
+                let ints =
+                    [x, bytes.as_chunks().0[0].map(|b| Quant::from((b as i8).max(-127))), [1, 2, 3, -4], x];
+                s.store_quants(
+                    ints.map(|x| s.load_i(bytemuck::cast_ref(&x.map(i32::from)))),
+                    quants.each_mut(),
+                );
+                let mut halves = [0; 4];
+                s.store_i16(s.shr_i(s.load_i(&bytes), 17), &mut halves);
+                for four in quants.map(|q| q.map(i32::from)).into_iter().chain([halves.map(i32::from)]) {
+                    keep(s.load_i(bytemuck::cast_ref(&four)));
+                }
                 let v = s.load_i(&bytes);
                 keep(s.add_i(s.and_i(v, s.splat_i(0xff)), s.or_i(v, s.splat_i(1))));
-                keep(s.sub_i(v, s.splat_i(0x1234_5678)));
                 keep(s.shl_i(v, 9));
                 keep(s.shr_i(v, 9));
                 keep(s.sar_i(v, 9));

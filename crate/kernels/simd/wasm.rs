@@ -3,7 +3,7 @@
 use std::arch::wasm32::*;
 
 #[cfg(not(feature = "relaxed-simd"))]
-use super::{Quant, Simd};
+use super::{Piece, Quant, Simd};
 
 /// Operations that are the same whatever multiplies the integers.
 macro_rules! simd128_operations {
@@ -62,7 +62,9 @@ macro_rules! simd128_operations {
 
         #[inline(always)]
         fn round(self, v: v128) -> v128 {
-            i32x4_trunc_sat_f32x4(f32x4_nearest(v))
+            // Beside 1.5 * 2²³ an f32 has no room for a fraction: its lowest bits are the integer.
+            let shift = f32x4_splat(12_582_912.0);
+            i32x4_sub(f32x4_add(v, shift), shift)
         }
 
         #[inline(always)]
@@ -101,13 +103,14 @@ macro_rules! simd128_operations {
         }
 
         #[inline(always)]
-        fn add_i(self, a: v128, b: v128) -> v128 {
-            i32x4_add(a, b)
+        fn store_i16(self, v: v128, to: &mut [i16; 4]) {
+            // SAFETY: the reference is to the eight bytes that are written; wasm stores need no alignment.
+            unsafe { v128_store64_lane::<0>(i16x8_narrow_i32x4(v, v), to.as_mut_ptr().cast()) }
         }
 
         #[inline(always)]
-        fn sub_i(self, a: v128, b: v128) -> v128 {
-            i32x4_sub(a, b)
+        fn add_i(self, a: v128, b: v128) -> v128 {
+            i32x4_add(a, b)
         }
 
         #[inline(always)]
@@ -220,8 +223,22 @@ impl Simd for Simd128 {
     }
 
     #[inline(always)]
-    fn zero(self) -> (v128, v128) {
+    fn start_unsigned(self, v: v128) -> (v128, v128) {
+        // Even columns only.
+        let v = v128_and(v, i32x4(-1, 0, -1, 0));
+        (v, v)
+    }
+
+    #[inline(always)]
+    fn start_signed(self, _: v128) -> (v128, v128) {
         (i32x4_splat(0), i32x4_splat(0))
+    }
+
+    #[inline(always)]
+    fn store_quants(self, v: [v128; 4], to: [&mut [Quant; 4]; 4]) {
+        for (v, to) in v.into_iter().zip(to) {
+            self.store_i16(v, to);
+        }
     }
 
     #[inline(always)]
@@ -242,7 +259,12 @@ impl Simd for Simd128 {
     }
 
     #[inline(always)]
-    fn rows_signed(self, sum: (v128, v128), _: v128) -> v128 {
+    fn rows_signed(self, sum: (v128, v128)) -> v128 {
         sum_pairs(sum)
+    }
+
+    #[inline(never)]
+    fn apart<P: Piece<Self>>(self, piece: P) {
+        piece.run(self);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Quant, Simd};
+use super::{Kernel, Piece, Quant, Simd};
 
 /// Exists only where [`Avx2::detect`] found what it needs.
 #[derive(Debug, Clone, Copy)]
@@ -118,13 +118,22 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn add_i(self, a: __m128i, b: __m128i) -> __m128i {
-        avx2!(_mm_add_epi32(a, b))
+    fn store_i16(self, v: __m128i, to: &mut [i16; 4]) {
+        avx2!(_mm_storel_epi64(to.as_mut_ptr().cast(), _mm_packs_epi32(v, v)))
     }
 
     #[inline(always)]
-    fn sub_i(self, a: __m128i, b: __m128i) -> __m128i {
-        avx2!(_mm_sub_epi32(a, b))
+    fn store_quants(self, [a, b, c, d]: [__m128i; 4], to: [&mut [Quant; 4]; 4]) {
+        let mut words = [0; 4];
+        self.store_i(avx2!(_mm_packs_epi16(_mm_packs_epi32(a, b), _mm_packs_epi32(c, d))), &mut words);
+        for (word, to) in words.into_iter().zip(to) {
+            *to = word.to_ne_bytes().map(|b| b as Quant);
+        }
+    }
+
+    #[inline(always)]
+    fn add_i(self, a: __m128i, b: __m128i) -> __m128i {
+        avx2!(_mm_add_epi32(a, b))
     }
 
     #[inline(always)]
@@ -208,7 +217,12 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn zero(self) -> __m128i {
+    fn start_unsigned(self, v: __m128i) -> __m128i {
+        v
+    }
+
+    #[inline(always)]
+    fn start_signed(self, _: __m128i) -> __m128i {
         avx2!(_mm_setzero_si128())
     }
 
@@ -237,7 +251,17 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn rows_signed(self, sum: __m128i, _: __m128i) -> __m128i {
+    fn rows_signed(self, sum: __m128i) -> __m128i {
         self.rows_unsigned(sum)
+    }
+
+    #[inline(always)]
+    fn apart<P: Piece<Self>>(self, piece: P) {
+        #[target_feature(enable = "avx2,f16c")]
+        #[inline(never)]
+        fn apart<P: Piece<Avx2>>(avx2: Avx2, piece: P) {
+            piece.run(avx2);
+        }
+        avx2!(apart(self, piece));
     }
 }

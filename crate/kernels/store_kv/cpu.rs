@@ -58,12 +58,22 @@ fn place(n: usize, i: usize, column: usize) -> usize {
 pub(crate) fn store(data: &mut [i16], scales: &mut [f32], slot: usize, key: &[f32], value: &[f32]) {
     let (keys, values) = data.split_at_mut(data.len() / 2);
     let dim = padded(key.len());
-    scales[slot] = quantize(key, |i, q| keys[place(dim, i, slot)] = q);
-    scales[PAGE_TOKENS + slot] = quantize(value, |i, q| values[place(PAGE_TOKENS, slot, i)] = q);
+    scales[slot] = quantize(key, |i, q| {
+        // Pairs of dimensions are together.
+        for (i, pair) in (i..).step_by(2).zip(q.chunks(2)) {
+            let at = place(dim, i, slot);
+            keys[at..at + pair.len()].copy_from_slice(pair);
+        }
+    });
+    scales[PAGE_TOKENS + slot] = quantize(value, |i, q| {
+        for (i, &q) in (i..).zip(q) {
+            values[place(PAGE_TOKENS, slot, i)] = q;
+        }
+    });
 }
 
-/// Gives each value's integer to `put`; returns the scale.
-pub(crate) fn quantize(x: &[f32], put: impl FnMut(usize, i16)) -> f32 {
+/// Gives the values' integers to `put`, up to four at a time with the first one's index; returns the scale.
+pub(crate) fn quantize(x: &[f32], put: impl FnMut(usize, &[i16])) -> f32 {
     dispatch(Quantize { x, put })
 }
 
@@ -72,7 +82,7 @@ struct Quantize<'a, P> {
     put: P,
 }
 
-impl<P: FnMut(usize, i16)> Kernel for Quantize<'_, P> {
+impl<P: FnMut(usize, &[i16])> Kernel for Quantize<'_, P> {
     type Output = f32;
 
     #[inline(always)]
@@ -96,9 +106,11 @@ impl<P: FnMut(usize, i16)> Kernel for Quantize<'_, P> {
         let inverse = s.splat(if scale < f32::MIN_POSITIVE { 0.0 } else { 1.0 / scale });
         for (i, x) in x().enumerate() {
             let mut lanes = [0; 4];
-            s.store_i(s.round(s.mul(s.load(x), inverse)), &mut lanes);
-            for (lane, q) in lanes.into_iter().enumerate().take(self.x.len() - 4 * i) {
-                (self.put)(4 * i + lane, q as i16);
+            s.store_i16(s.round(s.mul(s.load(x), inverse)), &mut lanes);
+            match self.x.len() - 4 * i {
+                0 => {}
+                n @ 1..4 => (self.put)(4 * i, &lanes[..n]),
+                _ => (self.put)(4 * i, &lanes),
             }
         }
         scale + s.sum(unusual)
@@ -109,7 +121,7 @@ impl<P: FnMut(usize, i16)> Kernel for Quantize<'_, P> {
 #[cfg(any(test, feature = "checks"))]
 pub(crate) fn round(x: &mut [f32]) {
     let mut stored = vec![0; x.len()];
-    let scale = quantize(x, |i, q| stored[i] = q);
+    let scale = quantize(x, |i, q| stored[i..i + q.len()].copy_from_slice(q));
     x.iter_mut().zip(stored).for_each(|(x, q)| *x = f32::from(q) * scale);
 }
 
