@@ -16,11 +16,17 @@ fn main() {
     println!("cargo::rerun-if-changed=crate/quant");
     let mut failures = Vec::new();
     for kernel in KERNELS {
-        let unpacks: Vec<Option<&Unpack>> =
-            if kernel.reads_weights { UNPACKS.iter().map(Some).collect() } else { vec![None] };
-        for unpack in unpacks {
-            if let Err(e) = check(kernel, unpack) {
-                failures.push(format!("{} {}: {e}", kernel.name, unpack.map_or("", |u| u.name)));
+        let all: Vec<&Unpack> = UNPACKS.iter().collect();
+        let mut formats: Vec<&[&Unpack]> =
+            if kernel.reads_weights { all.chunks(1).collect() } else { vec![&[]] };
+        if kernel.constant("segments") > 1 {
+            // Whatever is right beside all others is right beside some of them.
+            formats.push(&all);
+        }
+        for unpacks in formats {
+            if let Err(e) = check(kernel, unpacks) {
+                let names: Vec<_> = unpacks.iter().map(|u| u.name).collect();
+                failures.push(format!("{} {}: {e}", kernel.name, names.join(" ")));
             }
         }
     }
@@ -33,8 +39,8 @@ fn main() {
 }
 
 /// Core WGSL only: no capability beyond what every WebGPU device has. The bindings must be those of the kernel's row.
-fn check(kernel: &Kernel, unpack: Option<&Unpack>) -> Result<(), String> {
-    let text = shader::assemble(kernel, unpack, PAGE_TOKENS).map_err(|e| e.to_string())?;
+fn check(kernel: &Kernel, unpacks: &[&Unpack]) -> Result<(), String> {
+    let text = shader::assemble(kernel, unpacks, PAGE_TOKENS).map_err(|e| e.to_string())?;
     let module = naga::front::wgsl::parse_str(&text).map_err(|e| e.emit_to_string(&text))?;
     Validator::new(ValidationFlags::all(), Capabilities::empty())
         .validate(&module)

@@ -90,6 +90,7 @@ pub struct RunStats {
     pub weight_bytes_read: u64,
     pub dispatches: u64,
     pub submits: u64,
+    pub pipelines_created: u64,
     pub bind_groups_created: u64,
     pub buffers_created: u64,
     pub bytes_written: u64,

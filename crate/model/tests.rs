@@ -4,6 +4,8 @@ use std::collections::HashSet;
 
 use super::*;
 use crate::gguf::{Header, Metadata, ModelFiles, TensorInfo, Value};
+use crate::plan::fuse::{fuse, single};
+use crate::plan::merge::merge;
 use crate::plan::{Layout, Op};
 use crate::quant::GgmlType;
 
@@ -167,29 +169,33 @@ fn linear_scaling_slows_every_dimension() {
     assert_eq!((linear.freqs, linear.scale), (slowed, 1.0));
 }
 
-/// Runs a plan over owners instead of numbers: whoever reads a buffer has to find what was last written to it.
+/// Runs a plan, by operations or by steps, over owners instead of numbers: whoever reads a buffer has to find what was
+/// last written to it.
 #[test]
 fn shared_memory_never_holds_two_living_buffers() {
-    let plan = model(&metadata("qwen3", &[]), tensors()).unwrap().plan;
-    let layout = Layout::shared(&plan);
-    let mut owner = vec![None; layout.slots.len()];
+    let plan = merge(&model(&metadata("qwen3", &[]), tensors()).unwrap().plan).plan;
+    let fused = fuse(&plan);
+    let layout = Layout::shared(&plan, &fused);
     let mut written = HashSet::new();
-    for op in &plan.ops {
-        for id in op.reads() {
-            assert_eq!(owner[layout.slot(id)], Some(id), "{op:?} reads {}", plan.buffer(id).name);
-        }
-        if let Some(id) = op.writes() {
-            let slot = layout.slot(id);
-            for input in op.reads().into_iter().filter(|&i| i != id) {
-                assert_ne!(layout.slot(input), slot, "{op:?} writes over its input");
+    for steps in [&single(&plan), &fused] {
+        let mut owner = vec![None; layout.slots.len()];
+        for step in steps {
+            for id in step.reads(&plan) {
+                assert_eq!(owner[layout.slot(id)], Some(id), "{step:?} reads {}", plan.buffer(id).name);
             }
-            assert!(layout.slots[slot].width >= plan.buffer(id).width);
-            assert_eq!(layout.slots[slot].rows, plan.buffer(id).rows);
-            owner[slot] = Some(id);
-            written.insert(id);
+            if let Some(id) = step.writes(&plan) {
+                let slot = layout.slot(id);
+                for input in step.reads(&plan).into_iter().filter(|&i| i != id) {
+                    assert_ne!(layout.slot(input), slot, "{step:?} writes over its input");
+                }
+                assert!(layout.slots[slot].width >= plan.buffer(id).width);
+                assert_eq!(layout.slots[slot].rows, plan.buffer(id).rows);
+                owner[slot] = Some(id);
+                written.insert(id);
+            }
         }
+        assert_eq!(owner[layout.slot(plan.logits)], Some(plan.logits));
     }
-    assert_eq!(owner[layout.slot(plan.logits)], Some(plan.logits));
     assert_eq!(written.len(), plan.buffers.len());
     assert!(layout.slots.len() < plan.buffers.len() / 2);
 }

@@ -1,5 +1,6 @@
 //! Which buffers may share memory: a buffer lives from its first write to its last read.
 
+use super::fuse::Step;
 use super::{BufferId, Plan, RowSet};
 
 /// Memory that several buffers take turns in: `width` f32 values a row.
@@ -26,13 +27,20 @@ impl Layout {
         }
     }
 
-    /// Buffers whose lives do not overlap share a slot of their row set; the logits keep their own.
-    pub fn shared(plan: &Plan) -> Self {
+    /// Buffers whose lives do not overlap share a slot of their row set; the logits keep their own. That holds for the
+    /// plan's operations and for these steps of them, which read until their last operation what their first one reads.
+    pub fn shared(plan: &Plan, steps: &[Step]) -> Self {
         let n = plan.buffers.len();
         let mut last_use = vec![0usize; n];
         for (i, op) in plan.ops.iter().enumerate() {
             for id in op.reads().into_iter().chain(op.writes()) {
                 last_use[id.0 as usize] = i;
+            }
+        }
+        for step in steps {
+            for id in step.reads(plan) {
+                let last = &mut last_use[id.0 as usize];
+                *last = (*last).max(step.ops.end - 1);
             }
         }
         last_use[plan.logits.0 as usize] = usize::MAX;

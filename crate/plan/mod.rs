@@ -4,7 +4,9 @@
 //! sequence, decode one row, batched decode one row of each of several sequences; no operation knows which it is.
 //! Every buffer holds one line of `width` f32 values a row.
 
+pub mod fuse;
 mod layout;
+pub mod merge;
 pub mod state;
 
 pub use layout::{Layout, Slot};
@@ -107,6 +109,13 @@ pub enum LayerState {
     Attention { n_kv_heads: u32, head_dim: u32 },
 }
 
+impl LayerState {
+    pub fn head_dim(&self) -> u32 {
+        let LayerState::Attention { head_dim, .. } = *self;
+        head_dim
+    }
+}
+
 /// A model, ready to be prepared by a backend.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -191,6 +200,20 @@ impl Op {
             | Op::SelectRows { out, .. } => Some(out.buffer),
             Op::Rope { x, .. } => Some(x.buffer),
             Op::StoreKv { .. } => None,
+        }
+    }
+
+    /// What the operation reads and writes.
+    fn slices_mut(&mut self) -> Vec<&mut Slice> {
+        match self {
+            Op::Embed { out, .. } => vec![out],
+            Op::RmsNorm { x, out, .. } | Op::MatMul { x, out, .. } | Op::SelectRows { x, out } => {
+                vec![x, out]
+            }
+            Op::Rope { x, .. } => vec![x],
+            Op::StoreKv { k, v, .. } => vec![k, v],
+            Op::Attention { q, out, .. } => vec![q, out],
+            Op::SiluMul { gate, up, out } => vec![gate, up, out],
         }
     }
 }

@@ -43,7 +43,7 @@ pub fn footprint(plan: &Plan, limits: RunLimits) -> Result<Footprint> {
         WeightKind::Matrix => Matrix::bytes_of(w.ty, w.rows as usize, w.cols as usize),
         WeightKind::Vector => Ok(4 * u64::from(w.cols)),
     });
-    let layout = if limits.keep_buffers { Layout::separate(plan) } else { Layout::shared(plan) };
+    let layout = if limits.keep_buffers { Layout::separate(plan) } else { Layout::shared(plan, &[]) };
     let slots = layout.slots.iter().map(|slot| 4 * limits.lines(slot.rows) as u64 * u64::from(slot.width));
     let rotations = 2 * 4 * (limits.max_rows * plan.rope.freqs.len()) as u64;
     let activations = Activations::bytes_of(limits.max_rows, widest_input(plan));
@@ -140,7 +140,7 @@ impl CpuBackend {
 
 impl Prepared {
     fn new(plan: Arc<Plan>, limits: RunLimits, pool: Rc<Pool>) -> Result<Self> {
-        let layout = if limits.keep_buffers { Layout::separate(&plan) } else { Layout::shared(&plan) };
+        let layout = if limits.keep_buffers { Layout::separate(&plan) } else { Layout::shared(&plan, &[]) };
         let scratch = layout
             .slots
             .iter()

@@ -4,13 +4,22 @@ use crate::backend::RunLimits;
 use crate::error::{Error, Result};
 use crate::kernels::shader::run;
 use crate::plan::state::PAGE_TOKENS;
-use crate::plan::{Batch, Row};
+use crate::plan::{Batch, Row, RowSet};
 
 /// How many lines a run has of each row set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) rows: u32,
     pub(super) outputs: u32,
+}
+
+impl Counts {
+    pub(super) fn lines(self, rows: RowSet) -> u32 {
+        match rows {
+            RowSet::All => self.rows,
+            RowSet::Output => self.outputs,
+        }
+    }
 }
 
 /// Writes the run data of a batch into `words`: header, rows, rows with logits, page tables. A row may name the token

@@ -1,11 +1,14 @@
 //! Everything that a prepared plan keeps on the GPU: weights, activations, state, run data, read-back.
 
+use super::arrange::{Arrangement, Room};
 use super::device::{Gpu, buffer_size};
 use super::sampling;
-use super::weights::{Room, Stored};
+use super::weights::Weights;
 use crate::backend::{Footprint, RunLimits};
 use crate::error::{Code, Error, Result};
 use crate::kernels::shader::run;
+use crate::plan::fuse::{self, Step};
+use crate::plan::merge::merge;
 use crate::plan::state::{PAGE_TOKENS, PageId};
 use crate::plan::{BufferId, LayerState, Layout, Plan, Rope, Slot};
 
@@ -30,7 +33,7 @@ impl State {
 
 #[derive(Debug)]
 pub(super) struct Memory {
-    pub(super) weights: Vec<Stored>,
+    pub(super) weights: Weights,
     slots: Vec<wgpu::Buffer>,
     layout: Layout,
     pub(super) state: Vec<State>,
@@ -85,7 +88,7 @@ const UNUSED: u64 = 16;
 impl Sizes {
     /// # Errors
     /// `out-of-memory` for what is larger than the GPU binds, `invalid-model` for heads that the kernels do not take.
-    fn new(plan: &Plan, limits: RunLimits, room: Room) -> Result<Self> {
+    fn new(plan: &Plan, steps: &[Step], limits: RunLimits, room: Room) -> Result<Self> {
         let fits = |bytes: u64, what: &str, hint: &str| {
             if bytes <= room.most() {
                 return Ok(bytes);
@@ -95,7 +98,7 @@ impl Sizes {
                 format!("{what} need {bytes} bytes, this GPU binds {}: {hint}", room.most()),
             ))
         };
-        let layout = if limits.keep_buffers { Layout::separate(plan) } else { Layout::shared(plan) };
+        let layout = if limits.keep_buffers { Layout::separate(plan) } else { Layout::shared(plan, steps) };
         let slot = |slot: &Slot| {
             let bytes = limits.lines(slot.rows) as u64 * u64::from(slot.width) * 4;
             fits(bytes, "activations", "use fewer rows a run")
@@ -133,18 +136,25 @@ impl Sizes {
     }
 }
 
+/// The steps of a plan: where every buffer is kept, each operation is one.
+pub(super) fn steps(plan: &Plan, keep_buffers: bool) -> Vec<Step> {
+    if keep_buffers { fuse::single(plan) } else { fuse::fuse(plan) }
+}
+
 /// What [`Memory::new`] takes, without a device. The parameters of the kernels, some kilobytes, come on top.
 ///
 /// # Errors
 /// As [`Memory::new`], but for what only the device can tell.
 pub fn footprint(plan: &Plan, limits: RunLimits, room: Room) -> Result<Footprint> {
-    let sizes = Sizes::new(plan, limits, room)?;
+    let plan = merge(plan).plan;
+    let steps = steps(&plan, limits.keep_buffers);
+    let sizes = Sizes::new(&plan, &steps, limits, room)?;
     let small = [sizes.rotations, sizes.run, sizes.logits, sizes.page, UNUSED];
     Ok(Footprint {
-        weights: plan.weights.iter().map(|w| Stored::bytes_of(w, room)).sum::<Result<u64>>()?,
+        weights: Arrangement::new(&plan, &steps, room)?.bytes(),
         kv: sizes.keys.iter().map(|&(_, all)| 2 * buffer_size(all)).sum(),
         scratch: sizes.slots.iter().chain(&small).map(|&bytes| buffer_size(bytes)).sum::<u64>()
-            + sampling::bytes(plan),
+            + sampling::bytes(&plan),
     })
 }
 
@@ -152,16 +162,24 @@ impl Memory {
     pub(super) fn new(
         gpu: &Gpu,
         plan: &Plan,
+        steps: &[Step],
         limits: RunLimits,
         room: Room,
         for_weights: Room,
     ) -> Result<Self> {
         let storage = wgpu::BufferUsages::STORAGE;
         let copied = storage | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        let sizes = Sizes::new(plan, limits, room)?;
-
-        let weights =
-            plan.weights.iter().map(|w| Stored::new(gpu, w, for_weights)).collect::<Result<Vec<_>>>()?;
+        let sizes = Sizes::new(plan, steps, limits, room)?;
+        let arrangement = Arrangement::new(plan, steps, for_weights)?;
+        if arrangement.vectors > room.most() {
+            let what = format!(
+                "norms and biases need {} bytes, this GPU binds {}",
+                arrangement.vectors,
+                room.most()
+            );
+            return Err(Error::new(Code::OutOfMemory, what));
+        }
+        let weights = Weights::new(gpu, arrangement);
         let slots: Vec<_> =
             sizes.slots.iter().map(|&bytes| gpu.buffer("activations", bytes, copied)).collect();
         let state: Vec<_> = sizes
@@ -186,13 +204,9 @@ impl Memory {
             gpu.buffer("page", sizes.page, wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST);
         let unused = gpu.buffer("unused", UNUSED, storage);
 
-        let small = [&rotations, &run, &readback, &page, &unused];
-        let buffers = weights
-            .iter()
-            .flat_map(Stored::buffers)
-            .chain(&slots)
-            .chain(state.iter().flat_map(State::buffers))
-            .chain(small);
+        let small = [&weights.vectors, &rotations, &run, &readback, &page, &unused];
+        let buffers =
+            weights.buffers.iter().chain(&slots).chain(state.iter().flat_map(State::buffers)).chain(small);
         let (bytes, n_buffers) = buffers.fold((0, 0), |(bytes, n), b| (bytes + b.size(), n + 1));
         let layout = sizes.layout;
         Ok(Self { weights, slots, layout, state, rotations, run, readback, page, unused, bytes, n_buffers })

@@ -3,9 +3,12 @@
 //! Nothing but core WebGPU is required, and its default limits suffice. Everything is made by `prepare`; a run writes
 //! one small buffer, records one pass and submits once.
 
+mod arrange;
 mod batch;
 mod device;
+mod draft;
 mod memory;
+mod pipelines;
 mod program;
 mod sampling;
 #[cfg(test)]
@@ -17,6 +20,7 @@ use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
 
+pub use self::arrange::Room;
 use self::batch::Counts;
 use self::device::{Gpu, Reports};
 use self::memory::Memory;
@@ -24,13 +28,13 @@ pub use self::memory::footprint;
 pub use self::program::Matvec;
 use self::program::{Choice, Program};
 use self::sampling::Sampling;
-pub use self::weights::Room;
 use self::weights::{Progress, Uploader};
 use super::{Backend, BackendInfo, BackendKind, RunLimits, RunStats};
 use crate::error::{Code, Error, Result};
 use crate::kernels::shader::run;
+use crate::plan::merge::{Merged, merge};
 use crate::plan::state::{PageCopy, PageId};
-use crate::plan::{Batch, BufferId, Op, Plan, RowSet, WeightId};
+use crate::plan::{Batch, BufferId, Op, Plan, Slice, WeightId};
 use crate::sampler::Sampler;
 
 /// How to use the GPU. `Default` is what a user who says nothing gets.
@@ -42,6 +46,8 @@ pub struct WebGpuOptions {
     pub max_weight_binding: Option<u64>,
     /// One shape of the one-row matrix product for all weights; else the adapter and the weight decide.
     pub matvec: Option<Matvec>,
+    /// Do several operations in one step though buffers are kept: then only what steps write can be read.
+    pub fuse: bool,
 }
 
 /// Bytes of weights that may wait in the queue natively before an upload waits for them.
@@ -60,7 +66,12 @@ pub struct WebGpuBackend {
 
 #[derive(Debug)]
 struct Prepared {
-    plan: Arc<Plan>,
+    /// What was prepared, its buffers merged.
+    plan: Plan,
+    /// Where the buffers of the plan before are.
+    places: Vec<Slice>,
+    /// Up to how many lines of a run a buffer is not written, because steps pass it by.
+    passed: Vec<u32>,
     limits: RunLimits,
     memory: Memory,
     program: Program,
@@ -136,12 +147,14 @@ impl WebGpuBackend {
         let gpu = &self.gpu;
         let for_weights =
             Room { binding: self.options.max_weight_binding.unwrap_or(u64::MAX).min(room.binding), ..room };
-        let memory = gpu.checked(|| Memory::new(gpu, &plan, limits, room, for_weights)).await?;
+        let Merged { plan, places } = merge(&plan);
+        let steps = memory::steps(&plan, limits.keep_buffers && !self.options.fuse);
+        let memory = gpu.checked(|| Memory::new(gpu, &plan, &steps, limits, room, for_weights)).await?;
         let serial = self.is_software().then_some(Matvec::Serial);
         let choice = Choice { matvec: self.options.matvec.or(serial) };
         // They are compiled while the weights arrive.
         let (made, compiled) = gpu.watched(|| {
-            let program = Program::new(gpu, &plan, &memory, choice)?;
+            let program = Program::new(gpu, &plan, &steps, &memory, choice)?;
             let possible = Sampling::is_possible(&plan, n_tokens);
             let sampling = possible.then(|| Sampling::new(gpu, &plan, &memory)).transpose()?;
             Ok((program, sampling))
@@ -151,10 +164,18 @@ impl WebGpuBackend {
             s.buffers_created += memory.n_buffers + 1 + sampling.as_ref().map_or(0, Sampling::n_buffers);
             s.bind_groups_created += program.n_bind_groups() as u64;
             s.bind_groups_created += sampling.as_ref().map_or(0, Sampling::n_bind_groups);
+            s.pipelines_created += program.n_pipelines as u64;
+            s.pipelines_created += sampling.as_ref().map_or(0, Sampling::n_pipelines);
         });
+        let mut passed = vec![0; plan.buffers.len()];
+        for id in steps.iter().flat_map(|step| step.passes(&plan)) {
+            passed[id.0 as usize] = draft::FEW_LINES;
+        }
         let progress = plan.weights.iter().map(|_| Progress::default()).collect();
         self.prepared = Some(Prepared {
             plan,
+            places,
+            passed,
             limits,
             memory,
             program,
@@ -200,7 +221,7 @@ impl WebGpuBackend {
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         let recorded = {
             let mut pass = encoder.begin_compute_pass(&Default::default());
-            let mut recorded = p.program.record(&mut pass, counts.rows, counts.outputs);
+            let mut recorded = p.program.record(&mut pass, counts);
             if let Some(sampling) = &sampling {
                 recorded.dispatches += sampling.record(&mut pass);
             }
@@ -289,7 +310,7 @@ impl Backend for WebGpuBackend {
         let (Some(w), Some(progress)) = (p.plan.weights.get(i), p.progress.get_mut(i)) else {
             return Err(Error::internal(format!("weight {i} of {}", p.plan.weights.len())));
         };
-        p.uploader.upload(&self.gpu, w, &p.memory.weights[i], progress, first_row, bytes)?;
+        p.uploader.upload(&self.gpu, &p.memory.weights, (weight, w), progress, first_row, bytes)?;
         // In a browser the caller awaits `flush`; natively nothing else bounds what waits.
         #[cfg(not(target_arch = "wasm32"))]
         if p.uploader.queued() > MAX_QUEUED_BYTES {
@@ -385,19 +406,26 @@ impl Backend for WebGpuBackend {
             if !p.limits.keep_buffers {
                 return Err(Error::internal("buffers share memory: prepare the plan with `keep_buffers`"));
             }
-            let Some(buffer) = p.plan.buffers.get(id.0 as usize) else {
-                return Err(Error::internal(format!("buffer {} of {}", id.0, p.plan.buffers.len())));
+            let Some(&place) = p.places.get(id.0 as usize) else {
+                return Err(Error::internal(format!("buffer {} of {}", id.0, p.places.len())));
             };
-            let lines = match buffer.rows {
-                RowSet::All => p.last.rows,
-                RowSet::Output => p.last.outputs,
-            };
-            let mut out = Vec::new();
+            let buffer = p.plan.buffer(place.buffer);
+            let lines = p.last.lines(buffer.rows);
+            if lines <= p.passed[place.buffer.0 as usize] && lines > 0 {
+                return Err(Error::internal(format!("{} is passed by in runs like the last", buffer.name)));
+            }
+            let mut all = Vec::new();
             if lines > 0 {
                 let bytes = u64::from(lines) * u64::from(buffer.width) * 4;
-                self.read_ranges(&[(p.memory.slot(id), 0, bytes)], |b| floats_into(b, &mut out)).await?;
+                self.read_ranges(&[(p.memory.slot(place.buffer), 0, bytes)], |b| floats_into(b, &mut all))
+                    .await?;
             }
-            Ok(out)
+            let columns = place.offset as usize..(place.offset + place.width) as usize;
+            Ok(all
+                .chunks_exact(buffer.width as usize)
+                .flat_map(|line| &line[columns.clone()])
+                .copied()
+                .collect())
         })
     }
 

@@ -7,10 +7,12 @@ use futures_channel::oneshot;
 
 use super::device::{Gpu, buffer_size, take_mapped};
 use super::memory::Memory;
-use super::program::{Pipelines, bind, whole};
+use super::pipelines::Pipelines;
+use super::program::{bind, whole};
 use crate::error::{Error, Result};
 use crate::kernels::shader::draw::{BLOCK, MAX_BLOCKS, MAX_VOCAB};
-use crate::kernels::shader::{self, FIRST_BUFFER, Kernel, params, run};
+use crate::kernels::shader::params::{self, Field};
+use crate::kernels::shader::{self, FIRST_BUFFER, Kernel, run};
 use crate::plan::Plan;
 use crate::sampler::settings::UNIT;
 use crate::sampler::{Sampler, broken_logit, no_candidate, tables};
@@ -116,8 +118,7 @@ impl Sampling {
             group(&shader::SCORE, &[logits, &marks, &keys, &blocks]),
             group(&shader::CHOOSE, &[&keys, &blocks, &tables, &marks, &chosen]),
         ];
-        let pipelines =
-            [pipelines.get(gpu, &shader::SCORE, None)?, pipelines.get(gpu, &shader::CHOOSE, None)?];
+        let pipelines = [pipelines.get(gpu, &shader::SCORE, &[])?, pipelines.get(gpu, &shader::CHOOSE, &[])?];
         Ok(Self {
             pipelines,
             bind_groups,
@@ -141,6 +142,10 @@ impl Sampling {
 
     pub(super) fn n_buffers(&self) -> u64 {
         6 + self.slots.len() as u64
+    }
+
+    pub(super) fn n_pipelines(&self) -> u64 {
+        self.pipelines.len() as u64
     }
 
     pub(super) fn n_bind_groups(&self) -> u64 {

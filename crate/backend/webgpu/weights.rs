@@ -1,145 +1,33 @@
-//! Weights in GPU memory: matrices in parts that fit a binding, packed as they stream in.
+//! Weights on their way into GPU memory: packed as they stream in.
 
-use super::device::{Gpu, buffer_size};
-use crate::error::{Code, Error, Result};
+use super::arrange::{Arrangement, Part, Stored};
+use super::device::Gpu;
+use crate::error::{Error, Result};
 use crate::kernels::shader::TILE_ROWS;
-use crate::plan::{Weight, WeightKind};
-use crate::quant::gpu::{GROUP, Packing};
+use crate::plan::{Weight, WeightId};
+use crate::quant::gpu::Packing;
 use crate::quant::{self, GgmlType};
 
-/// Rows of a matrix that one binding a plane can hold.
+/// Weights in GPU memory, and where each is.
 #[derive(Debug)]
-pub(super) struct Part {
-    pub(super) buffer: wgpu::Buffer,
-    place: Place,
+pub(super) struct Weights {
+    /// Of matrices.
+    pub(super) buffers: Vec<wgpu::Buffer>,
+    /// Every vector.
+    pub(super) vectors: wgpu::Buffer,
+    /// By weight.
+    pub(super) places: Vec<Stored>,
 }
 
-impl std::ops::Deref for Part {
-    type Target = Place;
-
-    fn deref(&self) -> &Place {
-        &self.place
-    }
-}
-
-/// What a part holds, and where in its buffer.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
-    pub(super) first_row: u32,
-    pub(super) n_rows: u32,
-    /// Bytes of the plane of quants, at the buffer's start.
-    pub(super) quant_bytes: u64,
-    /// The plane of scales; empty where the format has none.
-    pub(super) scales_at: u64,
-    pub(super) scale_bytes: u64,
-}
-
-impl Place {
-    fn bytes(&self) -> u64 {
-        if self.scale_bytes == 0 { self.quant_bytes } else { self.scales_at + self.scale_bytes }
-    }
-}
-
-/// Where a weight is kept.
-#[derive(Debug)]
-pub(super) enum Stored {
-    Matrix { packing: Packing, parts: Vec<Part> },
-    Vector { buffer: wgpu::Buffer },
-}
-
-/// What the device allows of one buffer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
-    pub binding: u64,
-    pub buffer: u64,
-    /// Alignment of a binding's offset.
-    pub align: u64,
-}
-
-impl Room {
-    /// The most that one buffer can hold and a kernel can see.
-    pub fn most(&self) -> u64 {
-        self.binding.min(self.buffer)
-    }
-
-    pub(super) fn of(limits: &wgpu::Limits) -> Self {
-        Self {
-            binding: limits.max_storage_buffer_binding_size,
-            buffer: limits.max_buffer_size,
-            align: u64::from(limits.min_storage_buffer_offset_alignment),
-        }
-    }
-}
-
-/// How a matrix is cut: rows a part, `(quants, scales)` bytes a tile of rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Cut {
-    pub(super) rows: u32,
-    tile: (u64, u64),
-}
-
-/// # Errors
-/// `invalid-model` where a row is not whole groups or one tile of rows does not fit.
-pub(super) fn cut(weight: &Weight, room: Room) -> Result<(Packing, Cut)> {
-    let bad =
-        |what: String| Err(Error::new(Code::InvalidModel, what).context(format!("tensor {}", weight.name)));
-    if weight.cols == 0 || weight.rows == 0 || !(weight.cols as usize).is_multiple_of(GROUP) {
-        return bad(format!("WebGPU needs rows of a multiple of {GROUP} values, not {}", weight.cols));
-    }
-    let packing = Packing::new(weight.ty, weight.cols as usize);
-    let tile = (packing.tile_quants() as u64 * 4, packing.tile_scales() as u64 * 4);
-    let by_buffer = (room.buffer - room.align) / (tile.0 + tile.1);
-    let tiles = (room.binding / tile.0.max(tile.1)).min(by_buffer);
-    if tiles == 0 {
-        return bad(format!(
-            "{TILE_ROWS} of its rows need more than the {} bytes of a GPU binding",
-            room.binding
-        ));
-    }
-    let rows = tiles.saturating_mul(TILE_ROWS as u64).min(u64::from(weight.rows));
-    Ok((packing, Cut { rows: rows as u32, tile }))
-}
-
-/// The parts of a matrix, in the order of its rows.
-fn places(weight: &Weight, cut: Cut, room: Room) -> impl Iterator<Item = Place> {
-    let rows = weight.rows;
-    (0..rows).step_by(cut.rows as usize).map(move |first_row| {
-        let n_rows = cut.rows.min(rows - first_row);
-        let tiles = u64::from(n_rows).div_ceil(TILE_ROWS as u64);
-        let quant_bytes = cut.tile.0 * tiles;
-        let scales_at = quant_bytes.next_multiple_of(room.align);
-        Place { first_row, n_rows, quant_bytes, scales_at, scale_bytes: cut.tile.1 * tiles }
-    })
-}
-
-impl Stored {
-    pub(super) fn new(gpu: &Gpu, weight: &Weight, room: Room) -> Result<Self> {
+impl Weights {
+    pub(super) fn new(gpu: &Gpu, arrangement: Arrangement) -> Self {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
-        if weight.kind == WeightKind::Vector {
-            return Ok(Stored::Vector {
-                buffer: gpu.buffer(&weight.name, u64::from(weight.cols) * 4, usage),
-            });
+        let Arrangement { buffers, vectors, places } = arrangement;
+        Self {
+            buffers: buffers.iter().map(|&bytes| gpu.buffer("weights", bytes, usage)).collect(),
+            vectors: gpu.buffer("vectors", vectors, usage),
+            places,
         }
-        let (packing, cut) = cut(weight, room)?;
-        let part = |place: Place| Part { buffer: gpu.buffer(&weight.name, place.bytes(), usage), place };
-        Ok(Stored::Matrix { packing, parts: places(weight, cut, room).map(part).collect() })
-    }
-
-    /// Bytes that [`Stored::new`] takes.
-    pub(super) fn bytes_of(weight: &Weight, room: Room) -> Result<u64> {
-        if weight.kind == WeightKind::Vector {
-            return Ok(buffer_size(u64::from(weight.cols) * 4));
-        }
-        let (_, cut) = cut(weight, room)?;
-        Ok(places(weight, cut, room).map(|place| buffer_size(place.bytes())).sum())
-    }
-
-    pub(super) fn buffers(&self) -> impl Iterator<Item = &wgpu::Buffer> {
-        let (parts, vector) = match self {
-            Stored::Matrix { parts, .. } => (parts.as_slice(), None),
-            Stored::Vector { buffer } => (&[][..], Some(buffer)),
-        };
-        parts.iter().map(|p| &p.buffer).chain(vector)
     }
 }
 
@@ -157,6 +45,12 @@ impl Progress {
     pub(super) fn is_complete(&self, weight: &Weight) -> bool {
         self.rows == weight.rows
     }
+}
+
+/// The parts of one matrix.
+struct Parts<'a> {
+    weights: &'a Weights,
+    parts: &'a [Part],
 }
 
 /// Packs rows and hands them to the queue; its scratch is reused.
@@ -183,8 +77,8 @@ impl Uploader {
     pub(super) fn upload(
         &mut self,
         gpu: &Gpu,
-        weight: &Weight,
-        stored: &Stored,
+        weights: &Weights,
+        (id, weight): (WeightId, &Weight),
         progress: &mut Progress,
         first_row: u32,
         bytes: &[u8],
@@ -202,9 +96,10 @@ impl Uploader {
             )));
         }
         progress.rows += n as u32;
-        match stored {
-            Stored::Vector { buffer } => self.vector(gpu, weight.ty, buffer, bytes),
+        match &weights.places[id.0 as usize] {
+            Stored::Vector { at } => self.vector(gpu, weight.ty, &weights.vectors, *at, bytes),
             Stored::Matrix { packing, parts } => {
+                let parts = Parts { weights, parts };
                 let tile_bytes = TILE_ROWS * row_bytes;
                 // Fill up the tile that was begun, then take whole tiles from where they are, then keep the rest.
                 let held = progress.rest.len();
@@ -214,12 +109,12 @@ impl Uploader {
                 let first_tile = (first_row as usize - held / row_bytes) / TILE_ROWS;
                 let mut next_tile = first_tile;
                 if progress.rest.len() == tile_bytes || (last && tail.is_empty()) {
-                    self.tiles(gpu, packing, parts, next_tile, row_bytes, &progress.rest);
+                    self.tiles(gpu, packing, &parts, next_tile, row_bytes, &progress.rest);
                     next_tile += progress.rest.len().div_ceil(tile_bytes);
                     progress.rest.clear();
                 }
                 let ready = if last { tail.len() } else { tail.len() / tile_bytes * tile_bytes };
-                self.tiles(gpu, packing, parts, next_tile, row_bytes, &tail[..ready]);
+                self.tiles(gpu, packing, &parts, next_tile, row_bytes, &tail[..ready]);
                 progress.rest.extend_from_slice(&tail[ready..]);
                 if last {
                     progress.rest = Vec::new();
@@ -234,7 +129,7 @@ impl Uploader {
         &mut self,
         gpu: &Gpu,
         packing: &Packing,
-        parts: &[Part],
+        to: &Parts<'_>,
         mut tile: usize,
         row_bytes: usize,
         mut bytes: &[u8],
@@ -243,7 +138,8 @@ impl Uploader {
         let at_once = (CHUNK_BYTES / (4 * (q + s))).max(1);
         while !bytes.is_empty() {
             let row = (tile * TILE_ROWS) as u32;
-            let Some(part) = parts.iter().find(|p| row >= p.first_row && row - p.first_row < p.n_rows) else {
+            let Some(part) = to.parts.iter().find(|p| row >= p.first_row && row - p.first_row < p.n_rows)
+            else {
                 return;
             };
             let local = (row - part.first_row) as usize / TILE_ROWS;
@@ -257,10 +153,11 @@ impl Uploader {
                 packing.pack_tile(rows, row_bytes, &mut self.quants[i * q..(i + 1) * q], scales);
             }
             let quants: &[u8] = bytemuck::cast_slice(&self.quants);
-            gpu.queue.write_buffer(&part.buffer, (local * q * 4) as u64, quants);
+            let buffer = &to.weights.buffers[part.buffer];
+            gpu.queue.write_buffer(buffer, part.quants_at + (local * q * 4) as u64, quants);
             let scales: &[u8] = bytemuck::cast_slice(&self.scales);
             if !scales.is_empty() {
-                gpu.queue.write_buffer(&part.buffer, part.scales_at + (local * s * 4) as u64, scales);
+                gpu.queue.write_buffer(buffer, part.scales_at + (local * s * 4) as u64, scales);
             }
             self.queued += (quants.len() + scales.len()) as u64;
             tile += n;
@@ -268,12 +165,19 @@ impl Uploader {
         }
     }
 
-    fn vector(&mut self, gpu: &Gpu, ty: GgmlType, buffer: &wgpu::Buffer, bytes: &[u8]) -> Result<()> {
+    fn vector(
+        &mut self,
+        gpu: &Gpu,
+        ty: GgmlType,
+        buffer: &wgpu::Buffer,
+        at: u64,
+        bytes: &[u8],
+    ) -> Result<()> {
         let format = ty.format();
         self.values.resize(bytes.len() / format.block_bytes * format.block_elems, 0.0);
         quant::decode(ty, bytes, &mut self.values)?;
         let values: &[u8] = bytemuck::cast_slice(&self.values);
-        gpu.queue.write_buffer(buffer, 0, values);
+        gpu.queue.write_buffer(buffer, at, values);
         self.queued += values.len() as u64;
         Ok(())
     }

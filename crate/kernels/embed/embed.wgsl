@@ -7,7 +7,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     if group >= params.groups || row >= params.n_rows {
         return;
     }
-    let w = unpack(weight_row(row), group);
+    let w = unpack0(weight_row0(row), group);
     let at = params.out_offset + id.y * params.out_stride + group * 8u;
 {% for i in range(8) %}
     out[at + {{ i }}u] = w.w{{ i }} * w.{{ "lo" if i < 4 else "hi" }};

@@ -12,7 +12,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let n_lines = run[params.count_at];
     let first_line = workgroup.y * {{ lines }}u;
     let first_row = workgroup.x * 64u;
-    let weight_at = weight_row(first_row + thread);
+    let weight_at = weight_row0(first_row + thread);
     let tn = thread % 8u;
     let tm = thread / 8u;
 {% for n in range(8) %}
@@ -21,7 +21,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 {% endfor %}
 {% endfor %}
     for (var group = 0u; group < params.groups; group++) {
-        let w = unpack(weight_at, group);
+        let w = unpack0(weight_at, group);
 {% for k in range(8) %}
         w_tile[thread * 8u + ({{ k }}u ^ tn)] = w.w{{ k }} * w.{{ "lo" if k < 4 else "hi" }};
 {% endfor %}

@@ -1,46 +1,116 @@
-// Few rows: {{ tile_rows }} weight rows a tile, {{ splits }} threads share the groups of a row, and their sums
+// Few lines: {{ tile_rows }} weight rows a tile, {{ splits }} threads share the groups of a row, and their sums
 // meet in workgroup memory. Neighbouring threads read neighbouring words of the weight.
-var<workgroup> sums: array<f32, {{ tile_rows * tiles * splits }}>;
+{% if gated %}
+// The rows of segment 0 are gates for those of segment 1.
+{% else %}
+// A workgroup's rows are of one of up to three weights, the segments, which lie in one buffer.
+{% endif %}
+{% set rows = tile_rows * tiles %}
+{% set weights = tiles * (2 if gated else 1) %}
+var<workgroup> sums: array<f32, {{ tile_rows * weights * splits }}>;
+{% if norm %}
+var<workgroup> squares: array<f32, {{ splits }}>;
+{% endif %}
 
 @compute @workgroup_size({{ tile_rows * splits }})
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let lane = thread % TILE_ROWS;
     let split = thread / TILE_ROWS;
     let line = workgroup.y;
-    let x_at = params.x_offset + line * params.x_stride;
-{% for i in range(tiles) %}
-    let at{{ i }} = weight_row((workgroup.x * {{ tiles }}u + {{ i }}u) * TILE_ROWS + lane);
+    var x_line = line;
+    if params.select != 0u {
+        x_line = output_row(line);
+    }
+    let x_at = params.x_offset + x_line * params.x_stride;
+    var segment = params.segment0;
+{% if not gated %}
+    if workgroup.x >= params.segment1.first_group {
+        segment = params.segment1;
+    }
+    if workgroup.x >= params.segment2.first_group {
+        segment = params.segment2;
+    }
+{% endif %}
+    let first_row = (workgroup.x - segment.first_group) * {{ rows }}u;
+{% for i in range(weights) %}
     var sum{{ i }} = 0.0;
 {% endfor %}
-    for (var group = split; group < params.groups; group += {{ splits }}u) {
+{% if norm %}
+    var square = 0.0;
+{% endif %}
+{% for f in range(1 if gated else formats) %}
+    {{ "if segment.format == " ~ f ~ "u " if formats > 1 and not gated else "" }}{
+        let planes = vec2<u32>(segment.quants_at, segment.scales_at);
+{% for i in range(tiles) %}
+        let at{{ i }} = planes + weight_row{{ f }}(first_row + {{ i * tile_rows }}u + lane);
+{% endfor %}
+{% if gated %}
+        let up_planes = vec2<u32>(params.segment1.quants_at, params.segment1.scales_at);
+{% for i in range(tiles) %}
+        let at{{ tiles + i }} = up_planes + weight_row{{ formats - 1 }}(first_row + {{ i * tile_rows }}u + lane);
+{% endfor %}
+{% endif %}
+        for (var group = split; group < params.groups; group += {{ splits }}u) {
 {% for k in range(8) %}
-        let x{{ k }} = x[x_at + group * 8u + {{ k }}u];
+            {{ "let v" if norm else "let x" }}{{ k }} = x[x_at + group * 8u + {{ k }}u];
 {% endfor %}
-{% for i in range(tiles) %}
-        {
-            let w = unpack(at{{ i }}, group);
-            let lo = dot(w.w0, x0) + dot(w.w1, x1) + dot(w.w2, x2) + dot(w.w3, x3);
-            let hi = dot(w.w4, x4) + dot(w.w5, x5) + dot(w.w6, x6) + dot(w.w7, x7);
-            sum{{ i }} += w.lo * lo + w.hi * hi;
+{% if norm %}
+{% for k in range(8) %}
+            square += dot(v{{ k }}, v{{ k }});
+            let x{{ k }} = v{{ k }} * vectors[params.norm_at + group * 8u + {{ k }}u];
+{% endfor %}
+{% endif %}
+{% for i in range(weights) %}
+            {
+                let w = unpack{{ f if i < tiles else formats - 1 }}(at{{ i }}, group);
+                let lo = dot(w.w0, x0) + dot(w.w1, x1) + dot(w.w2, x2) + dot(w.w3, x3);
+                let hi = dot(w.w4, x4) + dot(w.w5, x5) + dot(w.w6, x6) + dot(w.w7, x7);
+                sum{{ i }} += w.lo * lo + w.hi * hi;
+            }
+{% endfor %}
         }
-{% endfor %}
     }
-{% for i in range(tiles) %}
-    sums[(split * {{ tiles }}u + {{ i }}u) * TILE_ROWS + lane] = sum{{ i }};
 {% endfor %}
+{% for i in range(weights) %}
+    sums[(split * {{ weights }}u + {{ i }}u) * TILE_ROWS + lane] = sum{{ i }};
+{% endfor %}
+{% if norm %}
+    if lane == 0u {
+        squares[split] = square;
+    }
+{% endif %}
     workgroupBarrier();
-    let row = workgroup.x * {{ tile_rows * tiles }}u + thread;
-    if thread >= {{ tile_rows * tiles }}u || row >= params.n_rows {
+    let row = first_row + thread;
+    if thread >= {{ rows }}u || row >= segment.n_rows {
         return;
     }
     var sum = 0.0;
     for (var i = 0u; i < {{ splits }}u; i++) {
-        sum += sums[i * {{ tile_rows * tiles }}u + thread];
+        sum += sums[i * {{ tile_rows * weights }}u + thread];
     }
-    if params.has_bias != 0u {
-        sum += bias[params.first_row + row];
+{% if norm %}
+    // The norm's factor is the same for the whole line: it waits until the products are added up.
+    var total = 0.0;
+    for (var i = 0u; i < {{ splits }}u; i++) {
+        total += squares[i];
     }
-    let at = params.out_offset + line * params.out_stride + params.first_row + row;
+    let factor = 1.0 / sqrt(total / f32(params.groups * 32u) + params.eps);
+    sum *= factor;
+{% endif %}
+{% if gated %}
+    var up = 0.0;
+    for (var i = 0u; i < {{ splits }}u; i++) {
+        up += sums[i * {{ tile_rows * weights }}u + {{ rows }}u + thread];
+    }
+    // sigmoid from exp of a value that is never positive: no overflow.
+    let e = exp(-abs(sum));
+    sum *= select(e, 1.0, sum >= 0.0) / (1.0 + e) * (up * factor);
+{% endif %}
+    if segment.has_bias != 0u {
+        let at = segment.bias_at + row;
+        sum += vectors[at / 4u][at % 4u];
+    }
+    let at = segment.out_offset + line * params.out_stride + row;
     if params.accumulate != 0u {
         sum += out[at];
     }

@@ -4,10 +4,12 @@
 //! `build.rs` includes this module too: it validates every variant with naga, so that the text that the backend asks
 //! for at run time is one that was checked. The `.wgsl` files are minijinja templates, for unrolled loops and sizes.
 
+mod formats;
 pub mod params;
 
 use std::collections::BTreeMap;
 
+pub use formats::{TILE_ROWS, UNPACKS, Unpack};
 use minijinja::Environment;
 use minijinja::syntax::SyntaxConfig;
 
@@ -35,7 +37,7 @@ pub struct Kernel {
     pub name: &'static str,
     params: &'static str,
     pub buffers: &'static [Binding],
-    /// Whether it is made once a weight format.
+    /// Whether it is made once a weight format, or once a set of them where it takes several segments.
     pub reads_weights: bool,
     /// Whether it needs the layout of keys and values.
     reads_state: bool,
@@ -62,14 +64,6 @@ const fn write(name: &'static str, ty: &'static str) -> Binding {
 const VEC4: &str = "array<vec4<f32>>";
 const SCALAR: &str = "array<f32>";
 
-const MATMUL_BUFFERS: &[Binding] = &[
-    read("quants", "array<vec4<u32>>"),
-    read("scales", "array<u32>"),
-    read("x", VEC4),
-    read("bias", SCALAR),
-    write("out", SCALAR),
-];
-
 pub const EMBED: Kernel = Kernel {
     name: "embed",
     params: params::Embed::WGSL,
@@ -80,7 +74,87 @@ pub const EMBED: Kernel = Kernel {
     source: include_str!("../embed/embed.wgsl"),
 };
 
-const fn matvec(name: &'static str, constants: &'static [(&'static str, usize)]) -> Kernel {
+const MATVEC: Kernel = Kernel {
+    name: "matvec",
+    params: params::MatVec::WGSL,
+    buffers: &[
+        read("quants", "array<vec4<u32>>"),
+        read("scales", "array<u32>"),
+        read("x", VEC4),
+        read("vectors", VEC4),
+        write("out", SCALAR),
+    ],
+    reads_weights: true,
+    reads_state: false,
+    constants: &[],
+    source: include_str!("../matmul/matvec.wgsl"),
+};
+
+/// A shape of the product with few lines, bound by the bytes of the weight: `tiles` of weight rows a workgroup,
+/// `splits` threads a row. It comes as it is, of a normed line, and as a normed line's product with its gate.
+#[derive(Debug)]
+pub struct MatVec {
+    pub plain: Kernel,
+    pub normed: Kernel,
+    pub gated: Kernel,
+}
+
+macro_rules! matvec {
+    ($shape:literal, $tiles:literal, $gated_tiles:literal, $splits:literal) => {
+        MatVec {
+            plain: Kernel {
+                name: concat!("matvec ", $shape),
+                constants: &[
+                    ("tiles", $tiles),
+                    ("splits", $splits),
+                    ("segments", 3),
+                    ("norm", 0),
+                    ("gated", 0),
+                ],
+                ..MATVEC
+            },
+            normed: Kernel {
+                name: concat!("normed matvec ", $shape),
+                constants: &[
+                    ("tiles", $tiles),
+                    ("splits", $splits),
+                    ("segments", 3),
+                    ("norm", 1),
+                    ("gated", 0),
+                ],
+                ..MATVEC
+            },
+            gated: Kernel {
+                name: concat!("gated matvec ", $shape),
+                constants: &[
+                    ("tiles", $gated_tiles),
+                    ("splits", $splits),
+                    ("segments", 3),
+                    ("norm", 1),
+                    ("gated", 1),
+                ],
+                ..MATVEC
+            },
+        }
+    };
+}
+
+/// Few weight rows need many threads each to fill a GPU.
+pub static MATVEC_NARROW: MatVec = matvec!("narrow", 1, 1, 16);
+/// Many rows fill a GPU by themselves, and a thread with several reads its activations once for all of them.
+pub static MATVEC_WIDE: MatVec = matvec!("wide", 4, 2, 8);
+/// A software adapter has no need of many threads.
+pub static MATVEC_SERIAL: MatVec = matvec!("serial", 4, 4, 4);
+
+const MATMUL_BUFFERS: &[Binding] = &[
+    read("quants", "array<vec4<u32>>"),
+    read("scales", "array<u32>"),
+    read("x", VEC4),
+    read("bias", SCALAR),
+    write("out", SCALAR),
+];
+
+const fn matmul(name: &'static str, constants: &'static [(&'static str, usize)]) -> Kernel {
     Kernel {
         name,
         params: params::MatMul::WGSL,
@@ -88,20 +162,8 @@ const fn matvec(name: &'static str, constants: &'static [(&'static str, usize)])
         reads_weights: true,
         reads_state: false,
         constants,
-        source: include_str!("../matmul/matvec.wgsl"),
+        source: include_str!("../matmul/matmul.wgsl"),
     }
-}
-
-/// The one-row shape of a matrix product, bound by the bytes of the weight: `tiles` of weight rows a workgroup,
-/// `splits` threads a row. Few rows need many threads each to fill a GPU.
-pub const MATVEC_NARROW: Kernel = matvec("matvec narrow", &[("tiles", 1), ("splits", 16)]);
-/// Many rows fill a GPU by themselves, and a thread with several reads its activations once for all of them.
-pub const MATVEC_WIDE: Kernel = matvec("matvec wide", &[("tiles", 4), ("splits", 8)]);
-/// A software adapter has no need of many threads.
-pub const MATVEC_SERIAL: Kernel = matvec("matvec serial", &[("tiles", 4), ("splits", 4)]);
-
-const fn matmul(name: &'static str, constants: &'static [(&'static str, usize)]) -> Kernel {
-    Kernel { source: include_str!("../matmul/matmul.wgsl"), ..matvec(name, constants) }
 }
 
 /// The many-row shape of a matrix product, bound by arithmetic: 64 weight rows times `lines` a workgroup.
@@ -248,11 +310,17 @@ pub const CHOOSE: Kernel = Kernel {
     source: include_str!("../sample/choose.wgsl"),
 };
 
-pub const KERNELS: &[&Kernel] = &[
+pub static KERNELS: &[&Kernel] = &[
     &EMBED,
-    &MATVEC_NARROW,
-    &MATVEC_WIDE,
-    &MATVEC_SERIAL,
+    &MATVEC_NARROW.plain,
+    &MATVEC_NARROW.normed,
+    &MATVEC_NARROW.gated,
+    &MATVEC_WIDE.plain,
+    &MATVEC_WIDE.normed,
+    &MATVEC_WIDE.gated,
+    &MATVEC_SERIAL.plain,
+    &MATVEC_SERIAL.normed,
+    &MATVEC_SERIAL.gated,
     &MATMUL_32,
     &MATMUL_64,
     &RMS_NORM,
@@ -266,58 +334,9 @@ pub const KERNELS: &[&Kernel] = &[
     &CHOOSE,
 ];
 
-/// Weight rows that are interleaved: neighbouring threads, one a row, read neighbouring words.
-pub const TILE_ROWS: usize = 16;
-
-/// How a format lies in GPU memory, and the WGSL that reads it.
-///
-/// A row is cut into units, the smallest piece with a whole number of words in both planes. In memory a tile of
-/// [`TILE_ROWS`] rows holds, unit by unit and word by word, the same word of each of its rows.
-#[derive(Debug)]
-pub struct Unpack {
-    pub name: &'static str,
-    /// Groups of 32 weights in a unit.
-    pub groups: usize,
-    /// 16-byte words of a unit in the plane of quants.
-    pub quant_words: usize,
-    /// 4-byte words of a unit in the plane of scales; 0 where there is no such plane.
-    pub scale_words: usize,
-    source: &'static str,
-}
-
-macro_rules! unpack {
-    ($name:literal, $file:literal, $groups:literal, $quants:literal, $scales:literal) => {
-        Unpack {
-            name: $name,
-            groups: $groups,
-            quant_words: $quants,
-            scale_words: $scales,
-            source: include_str!(concat!("../../quant/", $file)),
-        }
-    };
-}
-
-/// Every format, in the order of `quant::GgmlType`.
-pub const UNPACKS: [Unpack; 15] = [
-    unpack!("F32", "float/f32.wgsl", 1, 8, 0),
-    unpack!("F16", "float/f16.wgsl", 1, 4, 0),
-    unpack!("BF16", "float/bf16.wgsl", 1, 4, 0),
-    unpack!("Q4_0", "q4_0/unpack.wgsl", 2, 2, 1),
-    unpack!("Q4_1", "q4_1/unpack.wgsl", 1, 1, 1),
-    unpack!("Q5_0", "q5_0/unpack.wgsl", 2, 2, 3),
-    unpack!("Q5_1", "q5_1/unpack.wgsl", 1, 1, 2),
-    unpack!("Q8_0", "q8_0/unpack.wgsl", 2, 4, 1),
-    unpack!("Q2_K", "q2_k/unpack.wgsl", 8, 4, 5),
-    unpack!("Q3_K", "q3_k/unpack.wgsl", 8, 4, 12),
-    unpack!("Q4_K", "q4_k/unpack.wgsl", 8, 8, 5),
-    unpack!("Q5_K", "q5_k/unpack.wgsl", 8, 8, 13),
-    unpack!("Q6_K", "q6_k/unpack.wgsl", 8, 8, 21),
-    unpack!("IQ4_NL", "iq4_nl/unpack.wgsl", 2, 2, 1),
-    unpack!("IQ4_XS", "iq4_xs/unpack.wgsl", 8, 8, 2),
-];
-
 const RUN: &str = include_str!("../shared/run.wgsl");
 const WEIGHTS: &str = include_str!("../shared/weights.wgsl");
+const FORMAT: &str = include_str!("../shared/format.wgsl");
 const STATE: &str = include_str!("../shared/state.wgsl");
 
 /// Words at the start of the run data.
@@ -337,17 +356,24 @@ pub mod run {
     pub const ROW_WORDS: usize = 4;
 }
 
-/// The WGSL of a kernel, for a format where it reads weights.
+/// The WGSL of a kernel, for one or more formats where it reads weights.
 ///
 /// # Errors
 /// A template error, which `build.rs` would have met first.
 pub fn assemble(
     kernel: &Kernel,
-    unpack: Option<&Unpack>,
+    unpacks: &[&Unpack],
     page_tokens: usize,
 ) -> Result<String, minijinja::Error> {
+    let mut env = Environment::new();
+    env.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
+    env.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+
     let mut text = String::new();
     text.push_str(RUN);
+    if kernel.constant("segments") > 0 {
+        text.push_str(params::Segment::WGSL);
+    }
     text.push_str(kernel.params);
     for (i, b) in kernel.buffers.iter().enumerate() {
         let access = match b.access {
@@ -357,18 +383,26 @@ pub fn assemble(
         let at = FIRST_BUFFER as usize + i;
         text.push_str(&format!("@group(0) @binding({at}) var<storage, {access}> {}: {};\n", b.name, b.ty));
     }
-    if let Some(unpack) = unpack {
+    if !unpacks.is_empty() {
         text.push_str(WEIGHTS);
-        text.push_str(unpack.source);
+    }
+    for (nth, unpack) in unpacks.iter().enumerate() {
+        let sizes = [
+            ("nth", nth),
+            ("unit_groups", unpack.groups),
+            ("quant_words", unpack.quant_words),
+            ("scale_words", unpack.scale_words),
+        ];
+        let sizes = BTreeMap::from(sizes);
+        text.push_str(&env.render_str(FORMAT, &sizes)?);
+        text.push_str(&env.render_str(unpack.source, &sizes)?);
+        text.push('\n');
     }
     if kernel.reads_state {
         text.push_str(STATE);
     }
     text.push_str(kernel.source);
 
-    let mut env = Environment::new();
-    env.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
-    env.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     let sizes = [
         ("chosen_at", run::CHOSEN),
         ("draw_at", run::DRAW),
@@ -379,9 +413,9 @@ pub fn assemble(
         ("row_words", run::ROW_WORDS),
         ("page_tokens", page_tokens),
         ("tile_rows", TILE_ROWS),
+        ("formats", unpacks.len()),
     ];
-    let planes = unpack.map(|u| [("quant_words", u.quant_words), ("scale_words", u.scale_words)]);
-    let names = sizes.iter().chain(planes.iter().flatten()).chain(kernel.constants);
+    let names = sizes.iter().chain(kernel.constants);
     env.render_str(&text, names.copied().collect::<BTreeMap<_, _>>())
 }
 

@@ -1,45 +1,60 @@
 //! What an operation is told once, when a plan is prepared: one struct for Rust and WGSL alike.
 
-/// A 4-byte value of a uniform buffer.
-pub trait Word {
-    fn word(self) -> u32;
-}
+/// A field of a uniform buffer: a 4-byte value, or a struct of them.
+pub trait Field: Copy {
+    fn push(self, words: &mut Vec<u32>);
 
-impl Word for u32 {
-    fn word(self) -> u32 {
-        self
+    /// What the shader reads.
+    fn words(self) -> Vec<u32> {
+        let mut words = Vec::new();
+        self.push(&mut words);
+        words
     }
 }
 
-impl Word for f32 {
-    fn word(self) -> u32 {
-        self.to_bits()
+impl Field for u32 {
+    fn push(self, words: &mut Vec<u32>) {
+        words.push(self);
     }
 }
 
-/// Declares a parameter struct with its WGSL text, so that the two cannot differ.
-macro_rules! params {
-    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $ty:ident,)* }) => {
+impl Field for f32 {
+    fn push(self, words: &mut Vec<u32>) {
+        words.push(self.to_bits());
+    }
+}
+
+/// Declares a struct with its WGSL text, so that the two cannot differ.
+macro_rules! fields {
+    ([$($after:literal)?] $(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $field:ident: $ty:ident,)* }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy)]
         pub struct $name {
-            $($(#[$field_meta])* pub $field: $ty,)*
+            $($(#[$doc])* pub $field: $ty,)*
         }
 
         impl $name {
             pub const WGSL: &'static str = concat!(
-                "struct Params {\n",
+                "struct ", stringify!($name), " {\n",
                 $("    ", stringify!($field), ": ", stringify!($ty), ",\n",)*
-                "}\n@group(0) @binding(0) var<uniform> params: Params;\n"
+                "}\n", $($after, stringify!($name), ";\n")?
             );
 
-            pub const N_WORDS: usize = [$(stringify!($field)),*].len();
+            pub const N_WORDS: usize = size_of::<Self>() / 4;
+        }
 
-            /// The bytes that the shader reads.
-            pub fn words(&self) -> Vec<u32> {
-                vec![$(self.$field.word()),*]
+        impl Field for $name {
+            fn push(self, words: &mut Vec<u32>) {
+                $(self.$field.push(words);)*
             }
         }
+    };
+}
+
+/// Declares what an operation is told, and binds it.
+macro_rules! params {
+    ($($declaration:tt)*) => {
+        fields! { ["@group(0) @binding(0) var<uniform> params: "] $($declaration)* }
     };
 }
 
@@ -50,8 +65,6 @@ params! {
         out_stride: u32,
         /// Groups of 32 values in a row of the table.
         groups: u32,
-        /// Packing units in a row of the table.
-        units: u32,
         /// Table row that this part starts with, and how many rows it has.
         first_row: u32,
         n_rows: u32,
@@ -66,7 +79,6 @@ params! {
         out_offset: u32,
         out_stride: u32,
         groups: u32,
-        units: u32,
         /// Weight row that this part starts with (index of the bias), and how many rows it has.
         first_row: u32,
         n_rows: u32,
@@ -74,6 +86,57 @@ params! {
         accumulate: u32,
         /// Word of the run that holds the number of lines: `N_ROWS` or `N_OUTPUTS`.
         count_at: u32,
+    }
+}
+
+fields! {
+    []
+    /// Rows of one weight, or of a part of it; the fields are a multiple of 16 bytes.
+    Segment {
+        /// The first workgroup that has its rows, and how many rows there are.
+        first_group: u32,
+        n_rows: u32,
+        /// Which of the kernel's formats it has.
+        format: u32,
+        /// Where its planes start, in words of each.
+        quants_at: u32,
+        scales_at: u32,
+        has_bias: u32,
+        /// In f32.
+        bias_at: u32,
+        out_offset: u32,
+    }
+}
+
+impl Segment {
+    /// No workgroup has it.
+    pub const NONE: Self = Self {
+        first_group: u32::MAX,
+        n_rows: 0,
+        format: 0,
+        quants_at: 0,
+        scales_at: 0,
+        has_bias: 0,
+        bias_at: 0,
+        out_offset: 0,
+    };
+}
+
+params! {
+    /// Units: x and the norm's weight in `vec4<f32>`, out in f32.
+    MatVec {
+        segment0: Segment,
+        segment1: Segment,
+        segment2: Segment,
+        x_offset: u32,
+        x_stride: u32,
+        out_stride: u32,
+        groups: u32,
+        norm_at: u32,
+        eps: f32,
+        /// Whether the lines of x are those of all rows, while the output's are those of the rows with logits.
+        select: u32,
+        accumulate: u32,
     }
 }
 

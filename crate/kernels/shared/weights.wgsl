@@ -15,12 +15,6 @@ struct Group {
     hi: f32,
 }
 
-// Where a row starts in both planes.
-fn weight_row(row: u32) -> vec2<u32> {
-    let tile = row / TILE_ROWS * params.units * TILE_ROWS;
-    return vec2<u32>(tile * {{ quant_words }}u, tile * {{ scale_words }}u) + vec2<u32>(row % TILE_ROWS);
-}
-
 fn quant_word(at: vec2<u32>, i: u32) -> vec4<u32> {
     return quants[at.x + i * TILE_ROWS];
 }

@@ -1,5 +1,5 @@
 // A unit's words: d with the high pairs of eight scales, then their low nibbles.
-fn unpack(at: vec2<u32>, group: u32) -> Group {
+fn unpack{{ nth }}(at: vec2<u32>, group: u32) -> Group {
     let unit = group / 8u;
     let j = group % 8u;
     let first = scale_word(at, unit * 2u);

@@ -1,6 +1,6 @@
 // A unit's words: d and dmin, then for each group the bytes (scale, minimum as nibbles) of its two halves. Quants are two
 // words a group, 16 weights each.
-fn unpack(at: vec2<u32>, group: u32) -> Group {
+fn unpack{{ nth }}(at: vec2<u32>, group: u32) -> Group {
     let unit = group / 8u;
     let j = group % 8u;
     let dm = half2(scale_word(at, unit * 5u));

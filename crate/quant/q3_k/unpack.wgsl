@@ -1,5 +1,5 @@
 // A unit's words: the high bit of each weight (8 words), d, then 16 scales of 6 bits: low nibbles (2 words), high pairs.
-fn unpack(at: vec2<u32>, group: u32) -> Group {
+fn unpack{{ nth }}(at: vec2<u32>, group: u32) -> Group {
     let unit = group / 8u;
     let j = group % 8u;
     let high = scale_word(at, unit * 12u + j);

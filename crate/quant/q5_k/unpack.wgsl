@@ -1,5 +1,5 @@
 // A unit's words: the fifth bit of each weight (8 words), d and dmin, then a byte of scale and a byte of minimum a group.
-fn unpack(at: vec2<u32>, group: u32) -> Group {
+fn unpack{{ nth }}(at: vec2<u32>, group: u32) -> Group {
     let unit = group / 8u;
     let j = group % 8u;
     let fifth = scale_word(at, unit * 13u + j);

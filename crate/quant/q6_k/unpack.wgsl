@@ -1,5 +1,5 @@
 // A unit's words: the two high bits of each weight (2 words a group), 16 signed bytes of scale (4 words), d.
-fn unpack(at: vec2<u32>, group: u32) -> Group {
+fn unpack{{ nth }}(at: vec2<u32>, group: u32) -> Group {
     let unit = group / 8u;
     let j = group % 8u;
     let a = scale_word(at, unit * 21u + j * 2u);

@@ -1,4 +1,4 @@
-fn unpack(at: vec2<u32>, group: u32) -> Group {
+fn unpack{{ nth }}(at: vec2<u32>, group: u32) -> Group {
     let d = half1(scale_word(at, group / 2u), group % 2u);
     let a = quant_word(at, group * 2u);
     let b = quant_word(at, group * 2u + 1u);

@@ -1,5 +1,6 @@
 //! Every operation and format on a real (or software) device, against the plain references.
 
+mod fused;
 mod model;
 mod sampling;
 mod support;

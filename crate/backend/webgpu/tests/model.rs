@@ -91,13 +91,17 @@ fn sequence(random: &mut Random, sequence: u32, positions: std::ops::Range<usize
     positions.map(row).collect()
 }
 
-/// Runs on both and compares every buffer.
+/// Runs on both and compares every buffer that can be read.
 fn both(backend: &mut WebGpuBackend, oracle: &mut Oracle, plan: &Plan, batch: &Batch<'_>) {
     backend.run(batch).unwrap();
     oracle.run(batch);
     for (i, buffer) in plan.buffers.iter().enumerate() {
         let id = crate::plan::BufferId(i as u32);
-        let got = read(backend, id);
+        let Ok(got) = pollster::block_on(backend.read_buffer(id)) else {
+            // Only fused steps pass buffers by, and only in the layers' midst.
+            assert!(backend.options.fuse && buffer.name.starts_with("blk."), "{}", buffer.name);
+            continue;
+        };
         let error = relative_l2(&got, oracle.buffer(id));
         assert!(error < 2e-5, "{}: relative error {error}", buffer.name);
     }
@@ -108,8 +112,8 @@ fn both(backend: &mut WebGpuBackend, oracle: &mut Oracle, plan: &Plan, batch: &B
 
 const N_PAGES: usize = 24;
 
-fn prepared(shape: (usize, usize, usize, usize)) -> Option<(WebGpuBackend, Oracle, Arc<Plan>)> {
-    let mut backend = open(WebGpuOptions::default())?;
+fn prepared(shape: (usize, usize, usize, usize), fuse: bool) -> Option<(WebGpuBackend, Oracle, Arc<Plan>)> {
+    let mut backend = open(WebGpuOptions { fuse, ..Default::default() })?;
     let (plan, weights) = model(shape.0, shape.1, shape.2, shape.3);
     load(&mut backend, &plan, &weights, limits(200, N_PAGES));
     let oracle = Oracle::new(&plan, &weights, N_PAGES);
@@ -118,8 +122,9 @@ fn prepared(shape: (usize, usize, usize, usize)) -> Option<(WebGpuBackend, Oracl
 
 #[test]
 fn a_model_of_any_head_shape_agrees_with_the_references_in_every_buffer() {
-    for shape in [(2, 2, 32, 16), (4, 1, 64, 32), (6, 2, 96, 24), (3, 3, 128, 64), (7, 1, 256, 128)] {
-        let Some((mut backend, mut oracle, plan)) = prepared(shape) else { return };
+    let shapes = [(2, 2, 32, 16), (4, 1, 64, 32), (6, 2, 96, 24), (3, 3, 128, 64), (7, 1, 256, 128)];
+    for (shape, fuse) in shapes.into_iter().flat_map(|shape| [(shape, false), (shape, true)]) {
+        let Some((mut backend, mut oracle, plan)) = prepared(shape, fuse) else { return };
         let random = &mut Random::new(3);
         // Two sequences with pages out of order; their rows mixed in one run, then a row of each.
         let a: Vec<PageId> = [5, 2, 9, 0].map(PageId).to_vec();
@@ -140,21 +145,23 @@ fn a_model_of_any_head_shape_agrees_with_the_references_in_every_buffer() {
 
 #[test]
 fn a_context_longer_than_one_chunk_of_keys() {
-    let Some((mut backend, mut oracle, plan)) = prepared((4, 2, 64, 32)) else { return };
-    let random = &mut Random::new(4);
-    let table: Vec<PageId> = (0..N_PAGES as u32).rev().map(PageId).collect();
-    let tables: &[&[PageId]] = &[&table];
-    for first in (0..1400).step_by(200) {
-        let rows = sequence(random, 0, first..first + 200);
+    for fuse in [false, true] {
+        let Some((mut backend, mut oracle, plan)) = prepared((4, 2, 64, 32), fuse) else { return };
+        let random = &mut Random::new(4);
+        let table: Vec<PageId> = (0..N_PAGES as u32).rev().map(PageId).collect();
+        let tables: &[&[PageId]] = &[&table];
+        for first in (0..1400).step_by(200) {
+            let rows = sequence(random, 0, first..first + 200);
+            both(&mut backend, &mut oracle, &plan, &Batch { rows: &rows, tables });
+        }
+        let rows = sequence(random, 0, 1400..1401);
         both(&mut backend, &mut oracle, &plan, &Batch { rows: &rows, tables });
     }
-    let rows = sequence(random, 0, 1400..1401);
-    both(&mut backend, &mut oracle, &plan, &Batch { rows: &rows, tables });
 }
 
 #[test]
 fn pages_are_copied_and_come_back_as_they_were_written() {
-    let Some((mut backend, mut oracle, plan)) = prepared((4, 2, 32, 16)) else { return };
+    let Some((mut backend, mut oracle, plan)) = prepared((4, 2, 32, 16), false) else { return };
     let random = &mut Random::new(5);
     let rows = sequence(random, 0, 0..PAGE_TOKENS + 9);
     both(&mut backend, &mut oracle, &plan, &Batch { rows: &rows, tables: &[&[PageId(3), PageId(4)]] });
@@ -202,7 +209,9 @@ fn a_run_makes_nothing_and_submits_once() {
         assert!(relative_l2(&logits, oracle.buffer(plan.logits)) < 2e-5);
         let stats = backend.take_stats();
         assert_eq!((stats.submits, stats.bind_groups_created, stats.buffers_created), (1, 0, 0));
-        assert_eq!(stats.dispatches, plan.ops.len() as u64);
+        // With many rows every operation is one; with few, what belongs together is.
+        let dispatches = if rows.len() > 4 { plan.ops.len() } else { 25 };
+        assert_eq!(stats.dispatches, dispatches as u64);
         assert_eq!(stats.bytes_read_back, logits.len() as u64 * 4);
         let words = 4 + 4 * rows.len() + rows.iter().filter(|r| r.output).count() + 2;
         assert_eq!(stats.bytes_written, words as u64 * 4);
@@ -211,7 +220,7 @@ fn a_run_makes_nothing_and_submits_once() {
 
 #[test]
 fn what_is_out_of_range_is_refused_before_it_is_submitted() {
-    let Some((mut backend, _, _)) = prepared((2, 2, 32, 16)) else { return };
+    let Some((mut backend, _, _)) = prepared((2, 2, 32, 16), false) else { return };
     let good = Row { token: 1, sequence: 0, position: 0, output: true };
     let table: &[PageId] = &[PageId(0)];
     let mut refused = |row: Row, tables: &[&[PageId]]| {

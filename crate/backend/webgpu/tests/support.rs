@@ -94,6 +94,34 @@ const HOSTILE: [u16; 8] = [0, 0x8000, 0x0001, 0x83ff, 0x0400, 0x7bff, 0xfbff, 0x
 
 /// Random blocks of `n` values: every bit random but the scales, which are small, or hostile.
 pub(super) fn random_blocks(random: &mut Random, ty: GgmlType, n: usize, hostile: bool) -> Vec<u8> {
+    blocks(random, ty, n, |random| match hostile {
+        true => f16::from_bits(HOSTILE[random.below(HOSTILE.len())]),
+        false => f16::from_f32(random.unit() * 0.1),
+    })
+}
+
+/// Random blocks whose values have about this root mean square.
+pub(super) fn even_blocks(random: &mut Random, ty: GgmlType, n: usize, size: f32) -> Vec<u8> {
+    let mut values = vec![0.0; n];
+    quant::decode(ty, &blocks(random, ty, n, |random| f16::from_f32(random.unit() * 0.1)), &mut values)
+        .unwrap();
+    let was = (values.iter().map(|v| v * v).sum::<f32>() / n as f32).sqrt();
+    let factor = 0.1 * size / was;
+    let bytes = blocks(random, ty, n, |random| f16::from_f32(random.unit() * factor));
+    match ty {
+        GgmlType::F32 | GgmlType::Bf16 => {
+            quant::decode(ty, &bytes, &mut values).unwrap();
+            let value = |v: &f32| match ty {
+                GgmlType::F32 => (v * size).to_le_bytes().to_vec(),
+                _ => half::bf16::from_f32(v * size).to_le_bytes().to_vec(),
+            };
+            values.iter().flat_map(value).collect()
+        }
+        _ => bytes,
+    }
+}
+
+fn blocks(random: &mut Random, ty: GgmlType, n: usize, mut scale: impl FnMut(&mut Random) -> f16) -> Vec<u8> {
     let format = ty.format();
     let mut bytes: Vec<u8> =
         (0..n / format.block_elems * format.block_bytes).map(|_| random.bits() as u8).collect();
@@ -103,10 +131,7 @@ pub(super) fn random_blocks(random: &mut Random, ty: GgmlType, n: usize, hostile
             GgmlType::Bf16 => block.copy_from_slice(&half::bf16::from_f32(random.unit()).to_le_bytes()),
             _ => {
                 for &at in scale_offsets(ty) {
-                    let small = f16::from_f32(random.unit() * 0.1);
-                    let value =
-                        if hostile { f16::from_bits(HOSTILE[random.below(HOSTILE.len())]) } else { small };
-                    block[at..at + 2].copy_from_slice(&value.to_le_bytes());
+                    block[at..at + 2].copy_from_slice(&scale(random).to_le_bytes());
                 }
             }
         }

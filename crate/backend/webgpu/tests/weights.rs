@@ -2,7 +2,7 @@
 
 use super::support::{ALL, Builder, Random, limits, load, open, random_blocks, read};
 use crate::backend::Backend;
-use crate::backend::webgpu::weights::{Room, cut};
+use crate::backend::webgpu::arrange::{Room, cut};
 use crate::backend::webgpu::{Matvec, WebGpuOptions};
 use crate::plan::state::PageId;
 use crate::plan::{Batch, Op, Row, RowSet, Weight, WeightKind};
@@ -153,7 +153,8 @@ fn products_of_every_format_with_one_and_many_rows() {
 
 #[test]
 fn products_of_split_weights_on_a_device_with_the_default_limits() {
-    let options = WebGpuOptions { default_limits: true, max_weight_binding: Some(60_000), matvec: None };
+    let options =
+        WebGpuOptions { default_limits: true, max_weight_binding: Some(60_000), ..Default::default() };
     for (seed, ty) in (1..).zip(ALL) {
         products_of(ty, seed, options.clone(), false);
     }

@@ -1,0 +1,168 @@
+//! What every step of a plan dispatches, before the buffer with the parameters of all of them exists.
+
+mod op;
+mod project;
+
+use super::arrange::{Part, Stored};
+use super::device::buffer_size;
+use super::memory::Memory;
+use super::program::{Choice, whole};
+use crate::error::{Code, Error, Result, ResultExt};
+use crate::kernels::shader::{Kernel, LANES};
+use crate::plan::fuse::{Fusion, Product, Step};
+use crate::plan::{Plan, RowSet, Slice, WeightId};
+use crate::quant::GgmlType;
+use crate::quant::gpu::Packing;
+use project::Projection;
+
+/// Lines up to which a matrix product reads the weight once a line: beyond, the shape that unpacks it for many pays.
+pub(super) const FEW_LINES: u32 = 4;
+
+/// A kernel, the formats that it is made for, workgroups in x, lines that a workgroup in y covers, lines up to which it
+/// is taken.
+#[derive(Debug)]
+pub(super) struct Shape {
+    pub(super) kernel: &'static Kernel,
+    pub(super) formats: Vec<GgmlType>,
+    pub(super) groups: u32,
+    pub(super) lines: u32,
+    pub(super) max_lines: u32,
+}
+
+impl Shape {
+    fn new(kernel: &'static Kernel, groups: u32) -> Self {
+        Self { kernel, formats: Vec::new(), groups, lines: 1, max_lines: u32::MAX }
+    }
+
+    fn of(self, formats: &[GgmlType]) -> Self {
+        Self { formats: formats.to_vec(), ..self }
+    }
+}
+
+/// A dispatch.
+#[derive(Debug)]
+pub(super) struct Draft<'a> {
+    pub(super) buffers: Vec<wgpu::BufferBinding<'a>>,
+    pub(super) params: Vec<u32>,
+    pub(super) rows: RowSet,
+    /// It takes no part in runs with fewer.
+    pub(super) min_lines: u32,
+    pub(super) shapes: Vec<Shape>,
+    pub(super) weight_bytes: u64,
+}
+
+/// The dispatches of a plan so far.
+struct Drafts<'a> {
+    plan: &'a Plan,
+    memory: &'a Memory,
+    choice: Choice,
+    list: Vec<Draft<'a>>,
+}
+
+/// The dispatches of all steps, in order.
+pub(super) fn draft<'a>(
+    plan: &'a Plan,
+    steps: &[Step],
+    memory: &'a Memory,
+    choice: Choice,
+) -> Result<Vec<Draft<'a>>> {
+    let mut drafts = Drafts { plan, memory, choice, list: Vec::new() };
+    for step in steps {
+        drafts.step(step)?;
+    }
+    Ok(drafts.list)
+}
+
+impl<'a> Drafts<'a> {
+    fn push(&mut self, draft: Draft<'a>) {
+        self.list.push(draft);
+    }
+
+    fn step(&mut self, step: &Step) -> Result<()> {
+        let is_whole = match &step.fusion {
+            Fusion::Single | Fusion::Attend { .. } => false,
+            Fusion::Project { x, select, norm, products, accumulate } => {
+                let (x, select, norm, accumulate) = (*x, *select, *norm, *accumulate);
+                self.project(Projection { x, select, norm, products, gated: false, accumulate })?
+            }
+            Fusion::Gated { x, norm, gate, up, out } => {
+                let products = &[*gate, *up].map(|weight| Product { weight, bias: None, out: *out });
+                let (x, norm) = (*x, Some(*norm));
+                self.project(Projection { x, select: false, norm, products, gated: true, accumulate: false })?
+            }
+        };
+        // A run with more lines, or any where the step's weights do not fit a binding, takes the operations one by one.
+        let min_lines = if is_whole { FEW_LINES + 1 } else { 1 };
+        for i in step.ops.clone() {
+            let op = &self.plan.ops[i];
+            self.op(op, min_lines).context(|| format!("operation {i} ({op:?})"))?;
+        }
+        Ok(())
+    }
+}
+
+/// The planes of a part. A format without scales binds the quants twice: the kernel does not read them.
+fn planes<'a>(memory: &'a Memory, part: &Part) -> [wgpu::BufferBinding<'a>; 2] {
+    let plane = |offset, bytes| wgpu::BufferBinding {
+        buffer: &memory.weights.buffers[part.buffer],
+        offset,
+        size: wgpu::BufferSize::new(bytes),
+    };
+    let quants = plane(part.quants_at, part.quant_bytes);
+    let scales = if part.scale_bytes == 0 { quants.clone() } else { plane(part.scales_at, part.scale_bytes) };
+    [quants, scales]
+}
+
+/// Offset and line stride of a slice in f32.
+fn place(plan: &Plan, slice: Slice) -> (u32, u32) {
+    (slice.offset, plan.buffer(slice.buffer).width)
+}
+
+/// Offset and line stride of a slice in `vec4<f32>`.
+fn place4(plan: &Plan, slice: Slice) -> Result<(u32, u32)> {
+    let (offset, stride) = place(plan, slice);
+    if [offset, stride, slice.width].iter().any(|v| !v.is_multiple_of(4)) {
+        let name = &plan.buffer(slice.buffer).name;
+        let what = format!(
+            "{name}: WebGPU needs columns in multiples of 4, not {offset}, {} of {stride}",
+            slice.width
+        );
+        return Err(Error::new(Code::InvalidModel, what));
+    }
+    Ok((offset / 4, stride / 4))
+}
+
+fn rows_of(plan: &Plan, slice: Slice) -> RowSet {
+    plan.buffer(slice.buffer).rows
+}
+
+fn lanes(n: u32) -> u32 {
+    n.div_ceil(LANES as u32)
+}
+
+fn matrix(memory: &Memory, weight: WeightId) -> Result<(&Packing, &[Part])> {
+    match &memory.weights.places[weight.0 as usize] {
+        Stored::Matrix { packing, parts } => Ok((packing, parts)),
+        Stored::Vector { .. } => Err(Error::internal("a vector where a matrix is needed")),
+    }
+}
+
+/// Where a vector starts in the buffer of vectors, in bytes.
+fn vector_at(memory: &Memory, weight: WeightId) -> Result<u64> {
+    match memory.weights.places[weight.0 as usize] {
+        Stored::Vector { at } => Ok(at),
+        Stored::Matrix { .. } => Err(Error::internal("a matrix where a vector is needed")),
+    }
+}
+
+fn vector<'a>(plan: &Plan, memory: &'a Memory, weight: WeightId) -> Result<wgpu::BufferBinding<'a>> {
+    Ok(wgpu::BufferBinding {
+        buffer: &memory.weights.vectors,
+        offset: vector_at(memory, weight)?,
+        size: wgpu::BufferSize::new(buffer_size(u64::from(plan.weight(weight).cols) * 4)),
+    })
+}
+
+fn needs(holds: bool, what: &str) -> Result<()> {
+    if holds { Ok(()) } else { Err(Error::internal(what)) }
+}

@@ -1,0 +1,217 @@
+//! The dispatches of single operations.
+
+use super::project::Projection;
+use super::{
+    Draft, Drafts, FEW_LINES, Shape, lanes, matrix, needs, place, place4, planes, rows_of, vector, whole,
+};
+use crate::error::Result;
+use crate::kernels::shader::params::{
+    Attention, Embed, Field, MatMul, RmsNorm, Rope, SelectRows, SiluMul, StoreKv,
+};
+use crate::kernels::shader::{self, Kernel, run};
+use crate::plan::fuse::Product;
+use crate::plan::{LayerState, Op, RowSet, Slice};
+
+impl Drafts<'_> {
+    /// An operation, in runs with at least so many lines.
+    pub(super) fn op(&mut self, op: &Op, min_lines: u32) -> Result<()> {
+        let (plan, memory) = (self.plan, self.memory);
+        let slot = |slice: Slice| whole(memory.slot(slice.buffer));
+        let all_rows =
+            |slice: Slice| needs(rows_of(plan, slice) == RowSet::All, "needs a line for every row");
+        let single = |kernel, groups, buffers, params, rows| Draft {
+            buffers,
+            params,
+            rows,
+            min_lines,
+            shapes: vec![Shape::new(kernel, groups)],
+            weight_bytes: 0,
+        };
+        match *op {
+            Op::Embed { table, out } => {
+                all_rows(out)?;
+                let (packing, parts) = matrix(memory, table)?;
+                let weight = plan.weight(table);
+                needs(weight.cols == out.width, "the table's rows are not as long as the output")?;
+                let (out_offset, out_stride) = place4(plan, out)?;
+                for part in parts {
+                    let [quants, scales] = planes(memory, part);
+                    let params = Embed {
+                        out_offset,
+                        out_stride,
+                        groups: packing.groups as u32,
+                        first_row: part.first_row,
+                        n_rows: part.n_rows,
+                    };
+                    let shape = Shape::new(&shader::EMBED, lanes(packing.groups as u32)).of(&[weight.ty]);
+                    self.push(Draft {
+                        buffers: vec![quants, scales, slot(out)],
+                        params: params.words(),
+                        rows: RowSet::All,
+                        min_lines,
+                        shapes: vec![shape],
+                        weight_bytes: part.bytes() / u64::from(part.n_rows),
+                    });
+                }
+            }
+            Op::MatMul { x, weight, bias, out, accumulate } => {
+                let rows = rows_of(plan, out);
+                let (packing, parts) = matrix(memory, weight)?;
+                let w = plan.weight(weight);
+                needs(w.cols == x.width && w.rows == out.width, "matrix and slices differ in shape")?;
+                needs(rows_of(plan, x) == rows, "input and output have different rows")?;
+                if min_lines <= FEW_LINES {
+                    let products = &[Product { weight, bias, out }];
+                    self.project(Projection {
+                        x,
+                        select: false,
+                        norm: None,
+                        products,
+                        gated: false,
+                        accumulate,
+                    })?;
+                }
+                let (x_offset, x_stride) = place4(plan, x)?;
+                let (out_offset, out_stride) = place(plan, out);
+                // Without a bias any read-only buffer will do.
+                let bias_values = bias.map_or(Ok(whole(&memory.unused)), |b| vector(plan, memory, b))?;
+                for part in parts {
+                    let [quants, scales] = planes(memory, part);
+                    let params = MatMul {
+                        x_offset,
+                        x_stride,
+                        out_offset,
+                        out_stride,
+                        groups: packing.groups as u32,
+                        first_row: part.first_row,
+                        n_rows: part.n_rows,
+                        has_bias: u32::from(bias.is_some()),
+                        accumulate: u32::from(accumulate),
+                        count_at: match rows {
+                            RowSet::All => run::N_ROWS,
+                            RowSet::Output => run::N_OUTPUTS,
+                        } as u32,
+                    };
+                    let groups = part.n_rows.div_ceil(shader::MATMUL_COLS as u32);
+                    let tiled = |kernel: &'static Kernel| {
+                        let lines = kernel.constant("lines") as u32;
+                        Shape { lines, ..Shape::new(kernel, groups).of(&[w.ty]) }
+                    };
+                    self.push(Draft {
+                        buffers: vec![quants, scales, slot(x), bias_values.clone(), slot(out)],
+                        params: params.words(),
+                        rows,
+                        min_lines: min_lines.max(FEW_LINES + 1),
+                        shapes: vec![
+                            Shape { max_lines: 32, ..tiled(&shader::MATMUL_32) },
+                            tiled(&shader::MATMUL_64),
+                        ],
+                        weight_bytes: part.bytes(),
+                    });
+                }
+            }
+            Op::RmsNorm { x, weight, eps, out } => {
+                let rows = rows_of(plan, out);
+                let cols = plan.weight(weight).cols;
+                needs(x.width == out.width && cols > 0 && x.width.is_multiple_of(cols), "widths do not fit")?;
+                needs(rows_of(plan, x) == rows, "input and output have different rows")?;
+                needs(cols.is_multiple_of(4), "WebGPU needs groups of a multiple of 4 values")?;
+                let ((x_offset, x_stride), (out_offset, out_stride)) = (place4(plan, x)?, place4(plan, out)?);
+                let params = RmsNorm { x_offset, x_stride, out_offset, out_stride, cols, eps };
+                let buffers = vec![slot(x), vector(plan, memory, weight)?, slot(out)];
+                self.push(single(&shader::RMS_NORM, x.width / cols, buffers, params.words(), rows));
+            }
+            Op::Rope { x, head_dim } => {
+                all_rows(x)?;
+                let pairs = plan.rope.freqs.len() as u32;
+                needs(x.width.is_multiple_of(head_dim) && 2 * pairs <= head_dim, "heads do not fit")?;
+                let (x_offset, x_stride) = place(plan, x);
+                let n_heads = x.width / head_dim;
+                let params = Rope { x_offset, x_stride, head_dim, n_heads, pairs };
+                let buffers = vec![whole(&memory.rotations), slot(x)];
+                self.push(single(
+                    &shader::ROPE,
+                    lanes(n_heads * pairs),
+                    buffers,
+                    params.words(),
+                    RowSet::All,
+                ));
+            }
+            Op::StoreKv { layer, k, v } => {
+                all_rows(k)?;
+                all_rows(v)?;
+                let LayerState::Attention { n_kv_heads, head_dim } = plan.layers[layer as usize];
+                let state = &memory.state[layer as usize];
+                needs(
+                    k.width == n_kv_heads * head_dim && v.width == k.width,
+                    "keys and values do not fit the state",
+                )?;
+                let ((k_offset, k_stride), (v_offset, v_stride)) = (place4(plan, k)?, place4(plan, v)?);
+                let params =
+                    StoreKv { k_offset, k_stride, v_offset, v_stride, n_kv_heads, head_dim: head_dim / 4 };
+                let buffers = vec![slot(k), slot(v), whole(&state.keys), whole(&state.values)];
+                self.push(single(
+                    &shader::STORE_KV,
+                    lanes(k.width / 4),
+                    buffers,
+                    params.words(),
+                    RowSet::All,
+                ));
+            }
+            Op::Attention { layer, q, out, n_heads, scale } => {
+                all_rows(q)?;
+                all_rows(out)?;
+                let LayerState::Attention { n_kv_heads, head_dim } = plan.layers[layer as usize];
+                let state = &memory.state[layer as usize];
+                needs(q.width == n_heads * head_dim && out.width == q.width, "heads do not fit")?;
+                needs(n_heads.is_multiple_of(n_kv_heads), "query heads are not a multiple of key heads")?;
+                let ((q_offset, q_stride), (out_offset, out_stride)) = (place4(plan, q)?, place4(plan, out)?);
+                let params = Attention {
+                    q_offset,
+                    q_stride,
+                    out_offset,
+                    out_stride,
+                    n_heads,
+                    n_kv_heads,
+                    head_dim: head_dim / 4,
+                    scale,
+                };
+                let buffers = vec![slot(q), whole(&state.keys), whole(&state.values), slot(out)];
+                let group = n_heads / n_kv_heads;
+                let kernel = if group <= 2 { &shader::ATTENTION_2 } else { &shader::ATTENTION_4 };
+                let groups = n_kv_heads * group.div_ceil(kernel.constant("queries") as u32);
+                self.push(single(kernel, groups, buffers, params.words(), RowSet::All));
+            }
+            Op::SiluMul { gate, up, out } => {
+                let rows = rows_of(plan, out);
+                needs(gate.width == out.width && up.width == out.width, "widths differ")?;
+                needs(rows_of(plan, gate) == rows && rows_of(plan, up) == rows, "rows differ")?;
+                let ((gate_offset, gate_stride), (up_offset, up_stride)) =
+                    (place4(plan, gate)?, place4(plan, up)?);
+                let (out_offset, out_stride) = place4(plan, out)?;
+                let width = out.width / 4;
+                let params =
+                    SiluMul { gate_offset, gate_stride, up_offset, up_stride, out_offset, out_stride, width };
+                let buffers = vec![slot(gate), slot(up), slot(out)];
+                self.push(single(&shader::SILU_MUL, lanes(width), buffers, params.words(), rows));
+            }
+            Op::SelectRows { x, out } => {
+                all_rows(x)?;
+                needs(rows_of(plan, out) == RowSet::Output, "the output has a line for every row")?;
+                needs(x.width == out.width, "widths differ")?;
+                let ((x_offset, x_stride), (out_offset, out_stride)) = (place4(plan, x)?, place4(plan, out)?);
+                let width = out.width / 4;
+                let params = SelectRows { x_offset, x_stride, out_offset, out_stride, width };
+                let buffers = vec![slot(x), slot(out)];
+                self.push(single(
+                    &shader::SELECT_ROWS,
+                    lanes(width),
+                    buffers,
+                    params.words(),
+                    RowSet::Output,
+                ));
+            }
+        }
+        Ok(())
+    }
+}

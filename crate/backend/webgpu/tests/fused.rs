@@ -1,0 +1,143 @@
+//! Whole models in fused steps, against the plain references and against the bounds on what a token may cost.
+
+use std::sync::Arc;
+
+use super::support::{ALL, Oracle, Random, even_blocks, limits, load, open, relative_l2};
+use crate::backend::webgpu::{Matvec, WebGpuBackend, WebGpuOptions};
+use crate::backend::{Backend, RunLimits};
+use crate::model::{Model, Outline};
+use crate::plan::state::PageId;
+use crate::plan::{Batch, Plan, Row, WeightKind};
+use crate::quant::GgmlType;
+
+const VOCAB: u32 = 90;
+
+fn outline(architecture: &str, layers: u32) -> Outline {
+    Outline {
+        architecture: architecture.into(),
+        layers,
+        hidden_size: 256,
+        intermediate_size: 512,
+        heads: 4,
+        kv_heads: 2,
+        head_dim: 64,
+        vocab: VOCAB,
+        context_length: 4096,
+        tied: true,
+        quantization: "Q4_K_M".into(),
+    }
+}
+
+/// A model's plan with a format for each weight, and weights of a size that keeps values near one.
+fn model(outline: &Outline, format: impl Fn(&str) -> GgmlType) -> (Arc<Plan>, Vec<Vec<u8>>) {
+    let mut plan = Model::from_outline(outline).unwrap().plan;
+    let random = &mut Random::new(u64::from(outline.layers) + 11);
+    let mut bytes = Vec::new();
+    for w in &mut plan.weights {
+        let n = (w.rows * w.cols) as usize;
+        bytes.push(match w.kind {
+            WeightKind::Vector => {
+                w.ty = GgmlType::F32;
+                let about = if w.name.ends_with("bias") { 0.0 } else { 1.0 };
+                (0..n).flat_map(|_| (about + 0.2 * random.unit()).to_le_bytes()).collect()
+            }
+            WeightKind::Matrix => {
+                w.ty = format(&w.name);
+                even_blocks(random, w.ty, n, 1.0 / (w.cols as f32).sqrt())
+            }
+        });
+    }
+    (Arc::new(plan), bytes)
+}
+
+/// As a user's run has it: buffers share memory.
+fn user(max_rows: usize, n_pages: usize) -> RunLimits {
+    RunLimits { keep_buffers: false, ..limits(max_rows, n_pages) }
+}
+
+fn row(sequence: u32, position: u32, output: bool) -> Row {
+    Row { token: (position * 7 + sequence) % VOCAB, sequence, position, output }
+}
+
+fn logits(backend: &mut WebGpuBackend, batch: &Batch<'_>) -> Vec<f32> {
+    backend.run(batch).unwrap();
+    let mut out = Vec::new();
+    pollster::block_on(backend.read_logits(&mut out)).unwrap();
+    out
+}
+
+/// A prompt, tokens one by one, several tokens of a sequence at once, a token of each of two sequences.
+fn agrees(what: &str, backend: &mut WebGpuBackend, plan: &Arc<Plan>, bytes: &[Vec<u8>]) {
+    load(backend, plan, bytes, user(32, 4));
+    let mut oracle = Oracle::new(plan, bytes, 4);
+    let tables: &[&[PageId]] = &[&[PageId(3), PageId(0)], &[PageId(1), PageId(2)]];
+    let rows = |sequence, positions: std::ops::Range<u32>| -> Vec<Row> {
+        let last = positions.end - 1;
+        positions.map(|p| row(sequence, p, p == last)).collect()
+    };
+    let both = [rows(0, 68..69), rows(1, 29..30)].concat();
+    let runs = [
+        rows(0, 0..30),
+        rows(0, 30..61),
+        rows(0, 61..62),
+        rows(0, 62..63),
+        rows(0, 63..64),
+        rows(0, 64..65),
+        rows(0, 65..68),
+        rows(1, 0..29),
+        both,
+    ];
+    for (i, rows) in runs.iter().enumerate() {
+        let batch = Batch { rows, tables };
+        let got = logits(backend, &batch);
+        oracle.run(&batch);
+        let error = relative_l2(&got, oracle.buffer(plan.logits));
+        assert!(error < 3e-5, "{what}, run {i}: relative error {error}");
+    }
+}
+
+#[test]
+fn models_of_every_format_agree_with_the_references() {
+    for architecture in ["qwen2", "qwen3"] {
+        for ty in ALL {
+            let Some(mut backend) = open(WebGpuOptions::default()) else { return };
+            let (plan, bytes) = model(&outline(architecture, 2), |_| ty);
+            agrees(&format!("{architecture} {}", ty.name()), &mut backend, &plan, &bytes);
+        }
+    }
+}
+
+#[test]
+fn models_of_mixed_formats_agree_with_the_references() {
+    // Queries, keys and values each of their own; gates and what they gate too.
+    let mix = |name: &str| match name {
+        n if n.contains("attn_q") => GgmlType::Q5_0,
+        n if n.contains("attn_k") => GgmlType::Q8_0,
+        n if n.contains("attn_v") => GgmlType::Q6K,
+        n if n.contains("gate") => GgmlType::Q4K,
+        n if n.contains("up") => GgmlType::F16,
+        n if n.contains("down") => GgmlType::Iq4Xs,
+        n if n.contains("blk") => GgmlType::Q3K,
+        _ => GgmlType::Q8_0,
+    };
+    for matvec in [None, Some(Matvec::Narrow), Some(Matvec::Wide), Some(Matvec::Serial)] {
+        for (architecture, default_limits) in [("qwen2", true), ("qwen3", false)] {
+            let options = WebGpuOptions { matvec, default_limits, ..Default::default() };
+            let Some(mut backend) = open(options) else { return };
+            let (plan, bytes) = model(&outline(architecture, 2), mix);
+            agrees(&format!("{architecture} {matvec:?}"), &mut backend, &plan, &bytes);
+        }
+    }
+}
+
+#[test]
+fn models_of_split_weights_agree_with_the_references() {
+    // Too little for two weights of a step, then for one.
+    for most in [100_000, 20_000] {
+        let options =
+            WebGpuOptions { default_limits: true, max_weight_binding: Some(most), ..Default::default() };
+        let Some(mut backend) = open(options) else { return };
+        let (plan, bytes) = model(&outline("qwen3", 2), |_| GgmlType::Q8_0);
+        agrees(&format!("{most} bytes a binding"), &mut backend, &plan, &bytes);
+    }
+}
