@@ -1,17 +1,24 @@
 //! Sequences, prefix reuse, the decode loop.
 
+mod ahead;
+mod answer;
+mod pace;
+
 use std::ops::ControlFlow;
 
 use web_time::Instant;
 
+use self::ahead::Ahead;
+use self::answer::Answer;
+use self::pace::Pace;
 use crate::backend::Backend;
-use crate::chat::{AnswerParser, Part, StopMatcher};
-use crate::engine::{Event, Finish, GenerateOptions, GenerateStats, Outcome, Pause};
+use crate::chat::AnswerParser;
+use crate::engine::{Event, Finish, GenerateOptions, Outcome, Pause};
 use crate::error::Result;
 use crate::plan::state::{PagePool, PageTable};
 use crate::plan::{Batch, Row};
-use crate::sampler::{Params, Sampler};
-use crate::tokenizer::{StreamDecoder, Tokenizer};
+use crate::sampler::Params;
+use crate::tokenizer::Tokenizer;
 
 /// Conversations kept beside each other, as far as the pages reach.
 const MAX_KEPT: usize = 4;
@@ -20,6 +27,7 @@ const MAX_KEPT: usize = 4;
 #[derive(Debug, Default)]
 struct Sequence {
     tokens: Vec<u32>,
+    /// Has more positions than `tokens` while runs are under way whose tokens are not known yet.
     table: PageTable,
     last_used: u64,
 }
@@ -33,6 +41,7 @@ pub(crate) struct Session {
     clock: u64,
     max_rows: usize,
     logits: Vec<f32>,
+    pace: Pace,
 }
 
 /// One request, ready to run.
@@ -51,7 +60,14 @@ pub(crate) struct Generation<'a> {
 impl Session {
     /// `n_pages` as the backend was prepared with; prefill runs `max_rows` tokens at a time.
     pub(crate) fn new(n_pages: usize, max_rows: usize) -> Self {
-        Self { pool: PagePool::new(n_pages), sequences: Vec::new(), clock: 0, max_rows, logits: Vec::new() }
+        Self {
+            pool: PagePool::new(n_pages),
+            sequences: Vec::new(),
+            clock: 0,
+            max_rows,
+            logits: Vec::new(),
+            pace: Pace::default(),
+        }
     }
 
     /// Makes the sequence that shares most with `prompt` the last one, cut to what it shares, and returns how many
@@ -108,21 +124,34 @@ impl Session {
     /// Appends tokens to the current sequence and starts the run that computes them; logits for those of `outputs`,
     /// as indices into `tokens`.
     fn run(&mut self, backend: &mut dyn Backend, tokens: &[u32], outputs: &[usize]) -> Result<()> {
+        self.extend(backend, tokens.len(), true)?;
+        self.start(tokens, outputs, |batch| backend.run(batch))
+    }
+
+    /// Makes room for `n` more positions of the current sequence; other sequences give way if they may.
+    fn extend(&mut self, backend: &mut dyn Backend, n: usize, may_evict: bool) -> Result<()> {
         let copy = loop {
             let mut table = std::mem::take(&mut self.current().table);
-            let extended = self.pool.extend(&mut table, tokens.len());
+            let extended = self.pool.extend(&mut table, n);
             self.current().table = table;
             match extended {
                 Ok(copy) => break copy,
-                Err(_) if self.sequences.len() > 1 => self.evict(),
+                Err(_) if may_evict && self.sequences.len() > 1 => self.evict(),
                 Err(error) => return Err(error),
             }
         };
-        if let Some(copy) = copy {
-            backend.copy_page(copy)?;
-        }
+        copy.map_or(Ok(()), |copy| backend.copy_page(copy))
+    }
+
+    /// Hands a run of the current sequence's last positions to `run`. A token that is known joins the sequence.
+    fn start(
+        &mut self,
+        tokens: &[u32],
+        outputs: &[usize],
+        run: impl FnOnce(&Batch<'_>) -> Result<()>,
+    ) -> Result<()> {
         let sequence = self.current();
-        let first = sequence.tokens.len();
+        let first = sequence.table.len() - tokens.len();
         let rows: Vec<Row> = tokens
             .iter()
             .enumerate()
@@ -133,8 +162,8 @@ impl Session {
                 output: outputs.contains(&i),
             })
             .collect();
-        sequence.tokens.extend_from_slice(tokens);
-        backend.run(&Batch { rows: &rows, tables: &[sequence.table.pages()] })
+        sequence.tokens.extend(tokens.iter().filter(|&&token| token != Row::CHOSEN));
+        run(&Batch { rows: &rows, tables: &[sequence.table.pages()] })
     }
 
     /// Forgets the current sequence: after an error nobody knows what its pages hold.
@@ -210,45 +239,60 @@ impl Session {
         cached: usize,
         on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
     ) -> Result<Outcome> {
+        let mut answer = Answer::new(g)?;
+        let room = g.context_length - g.prompt.len();
+        let limit = g.options.max_tokens.map_or(room, |n| (n as usize).min(room));
+        let most = if g.options.logprobs.is_some() { 0 } else { backend.start_choosing(&answer.sampler)? };
+        let mut ahead = (most > 0).then(|| Ahead::new(most, limit));
+
         let mut outcome = Outcome { cached_tokens: cached as u32, ..Outcome::aborted(g.prompt.len() as u32) };
         let start = Instant::now();
         let total = (g.prompt.len() - cached) as u32;
         let mut at = cached;
         while at < g.prompt.len() {
             let end = (at + self.max_rows).min(g.prompt.len());
-            let outputs: &[usize] = if end == g.prompt.len() { &[end - at - 1] } else { &[] };
-            self.run(backend, &g.prompt[at..end], outputs)?;
+            let tokens = &g.prompt[at..end];
+            if end < g.prompt.len() {
+                self.run(backend, tokens, &[])?;
+            } else if ahead.is_some() {
+                self.extend(backend, tokens.len(), true)?;
+                self.start(tokens, &[tokens.len() - 1], |batch| backend.run_and_choose(batch, 0))?;
+            } else {
+                self.run(backend, tokens, &[tokens.len() - 1])?;
+            }
             at = end;
             let done = (at - cached) as u32;
             pause(g.pause).await;
             if on_event(Event::Prefill { done, total }).is_break() {
+                backend.stop_choosing();
                 return Ok(outcome);
             }
         }
-        let mut answer = Answer::new(g)?;
-        backend.read_logits(&mut self.logits).await?;
+        let mut id = self.next(backend, &mut answer, &mut ahead).await?;
         outcome.stats.prefill_seconds = start.elapsed().as_secs_f64();
         outcome.stats.prefill_tokens = total;
         let prefill_run = backend.take_stats();
 
         let start = Instant::now();
-        let room = g.context_length - g.prompt.len();
-        let limit = g.options.max_tokens.map_or(room, |n| (n as usize).min(room));
         outcome.finish = Finish::Length;
         while outcome.ids.len() < limit {
-            let id = match answer.next(&self.logits, &mut outcome, on_event)? {
-                ControlFlow::Continue(id) => id,
-                ControlFlow::Break(finish) => {
-                    outcome.finish = finish;
-                    break;
-                }
-            };
+            if let ControlFlow::Break(finish) = answer.take(id, &self.logits, &mut outcome, on_event)? {
+                outcome.finish = finish;
+                break;
+            }
             if outcome.ids.len() == limit {
                 break;
             }
-            self.run(backend, &[id], &[0])?;
-            backend.read_logits(&mut self.logits).await?;
+            match &mut ahead {
+                Some(ahead) => self.run_ahead(backend, ahead)?,
+                None => self.run(backend, &[id], &[0])?,
+            }
+            id = self.next(backend, &mut answer, &mut ahead).await?;
             pause(g.pause).await;
+        }
+        if ahead.is_some() {
+            backend.stop_choosing();
+            self.cut();
         }
         answer.finish(&mut outcome, on_event);
         outcome.stats.decode_seconds = start.elapsed().as_secs_f64();
@@ -256,6 +300,22 @@ impl Session {
         outcome.stats.run = backend.take_stats();
         outcome.stats.prefill_run = prefill_run;
         Ok(outcome)
+    }
+
+    /// The token that the oldest run leads to whose token was not taken yet.
+    async fn next(
+        &mut self,
+        backend: &mut dyn Backend,
+        answer: &mut Answer<'_>,
+        ahead: &mut Option<Ahead>,
+    ) -> Result<u32> {
+        match ahead {
+            Some(ahead) => self.chosen(backend, ahead).await,
+            None => {
+                backend.read_logits(&mut self.logits).await?;
+                answer.sampler.sample(&self.logits)
+            }
+        }
     }
 }
 
@@ -265,102 +325,5 @@ pub(crate) const MAX_LOGIT_ROWS: usize = 8;
 async fn pause(pause: Option<&Pause>) {
     if let Some(pause) = pause {
         pause().await;
-    }
-}
-
-/// Turns logits into tokens and tokens into text.
-struct Answer<'a> {
-    options: &'a GenerateOptions,
-    tokenizer: &'a Tokenizer,
-    sampler: Sampler,
-    decoder: StreamDecoder,
-    stop: StopMatcher,
-    parser: Option<AnswerParser>,
-}
-
-impl<'a> Answer<'a> {
-    fn new(g: &Generation<'a>) -> Result<Self> {
-        let mut sampler = Sampler::new(g.sampling.clone(), g.n_vocab)?;
-        sampler.observe_prompt(g.prompt);
-        Ok(Self {
-            options: g.options,
-            tokenizer: g.tokenizer,
-            sampler,
-            decoder: StreamDecoder::new(true),
-            stop: StopMatcher::new(g.options.stop.iter().cloned()),
-            parser: g.parser.clone(),
-        })
-    }
-
-    /// The next token, reported; a break where it ends the answer.
-    fn next(
-        &mut self,
-        logits: &[f32],
-        outcome: &mut Outcome,
-        on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<Finish, u32>> {
-        let id = self.sampler.sample(logits)?;
-        if !self.options.ignore_eos && self.tokenizer.end_tokens().contains(&id) {
-            return Ok(ControlFlow::Break(Finish::Stop));
-        }
-        self.sampler.accept(id);
-        outcome.ids.push(id);
-        let logprob = match self.options.logprobs {
-            Some(top) => Some(self.sampler.logprobs(logits, id, top as usize)?),
-            None => None,
-        };
-        let (text, stopped) = self.stop.push(&self.decoder.push(self.tokenizer, id));
-        let parts = self.parser.as_mut().map(|p| p.push(&text)).unwrap_or_default();
-        outcome.add(&text, &parts);
-        let event = Event::Token { id, text, parts, logprob };
-        if on_event(event).is_break() {
-            return Ok(ControlFlow::Break(Finish::Aborted));
-        }
-        Ok(if stopped { ControlFlow::Break(Finish::Stop) } else { ControlFlow::Continue(id) })
-    }
-
-    /// Emits what was held back.
-    fn finish(mut self, outcome: &mut Outcome, on_event: &mut dyn FnMut(Event) -> ControlFlow<()>) {
-        let rest = self.decoder.flush();
-        let mut text = self.stop.push(&rest).0;
-        text.push_str(&self.stop.flush());
-        let mut parts = Vec::new();
-        if let Some(parser) = &mut self.parser {
-            parts = parser.push(&text);
-            parts.extend(parser.finish());
-        }
-        if !text.is_empty() || !parts.is_empty() {
-            outcome.add(&text, &parts);
-            // The answer is over: a break has nothing left to end.
-            let _ = on_event(Event::Tail { text, parts });
-        }
-    }
-}
-
-impl Outcome {
-    /// Nothing answered yet.
-    pub(crate) fn aborted(prompt_tokens: u32) -> Self {
-        Self {
-            ids: Vec::new(),
-            text: String::new(),
-            parts: Vec::new(),
-            finish: Finish::Aborted,
-            prompt_tokens,
-            cached_tokens: 0,
-            stats: GenerateStats::default(),
-        }
-    }
-
-    fn add(&mut self, text: &str, parts: &[Part]) {
-        self.text.push_str(text);
-        for part in parts {
-            match (self.parts.last_mut(), part) {
-                (Some(Part::Text(all)), Part::Text(more))
-                | (Some(Part::Thinking(all)), Part::Thinking(more)) => {
-                    all.push_str(more);
-                }
-                _ => self.parts.push(part.clone()),
-            }
-        }
     }
 }
