@@ -103,16 +103,15 @@ pub(crate) fn bit<S: Simd>(s: S, v: S::B, from: u32, to: u32) -> S::B {
     if from >= to { s.shr_b(v, from - to, 1 << to) } else { s.shl_b(v, to - from, 1 << to) }
 }
 
-/// Rearranges (or, with `forth` false, restores) the 256 bits of a field that has bit `g` of byte `l` for element
-/// `32 g + l`, for formats of four phases: word `4 turn + i` gets bit `phase + 4 half` of its four bytes for the columns
-/// `16 half + 4 i ..` of group `4 turn + phase`.
-pub(crate) fn move_bits(from: &[u8], into: &mut [u8], forth: bool) {
-    into.fill(0);
-    for (g, l) in (0..256).map(|i| (i / 32, i % 32)) {
-        let (turn, phase, half, i) = (g / 4, g % 4, l / 16, l / 4 % 4);
-        let (file, ours) = ((l, g), (4 * (4 * turn + i) + l % 4, phase + 4 * half));
-        let ((byte, bit), (to_byte, to_bit)) = if forth { (file, ours) } else { (ours, file) };
-        into[to_byte] |= (from[byte] >> bit & 1) << to_bit;
+/// Rearranges the 256 bits of a field that has bit `g` of byte `l` for element `32 g + l`, for formats of four phases:
+/// word `4 turn + i` gets bit `phase + 4 half` of its four bytes for the columns `16 half + 4 i ..` of group
+/// `4 turn + phase`. So the low nibbles of both halves come together, and the high ones; done twice, all is as before.
+pub(crate) fn move_bits(from: &[u8], into: &mut [u8]) {
+    let (a, b) = from.split_at(16);
+    let (low, high) = into.split_at_mut(16);
+    for (((a, b), low), high) in a.iter().zip(b).zip(low).zip(high) {
+        *low = a & 15 | b << 4;
+        *high = a >> 4 | b & 0xf0;
     }
 }
 

@@ -16,7 +16,7 @@ impl Layout for Q3K {
     /// `d`, then the scales, then the rest.
     fn pack(block: &[u8], packed: &mut [u8]) {
         packed.copy_from_slice(block);
-        move_bits(&block[..32], &mut packed[..32], true);
+        move_bits(&block[..32], &mut packed[..32]);
         packed[..108].rotate_right(12);
         packed.rotate_right(2);
         if let Some(scales) = packed[2..].first_chunk_mut::<12>() {
@@ -31,7 +31,7 @@ impl Layout for Q3K {
         }
         block.rotate_left(2);
         block[..108].rotate_left(12);
-        move_bits(&packed[14..46], &mut block[..32], false);
+        move_bits(&packed[14..46], &mut block[..32]);
     }
 }
 

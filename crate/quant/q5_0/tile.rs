@@ -51,19 +51,28 @@ impl Tile for Q5_0 {
 /// Fifth bits: from bit `j` for element `j`, to bit `i` of byte `k` for element `4 i + k`, where the kernel has the
 /// columns `4 i ..` of a row in four bytes.
 pub(crate) fn pack_fifth(qh: &mut [u8]) {
-    let bits = qh.iter().rev().fold(0u32, |bits, &byte| bits << 8 | u32::from(byte));
-    for (k, byte) in qh.iter_mut().enumerate() {
-        *byte = (0..8).fold(0, |byte, i| byte | ((bits >> (4 * i + k) & 1) as u8) << i);
-    }
+    change_bits(qh, |bits| evens_first(evens_first(bits)));
 }
 
 /// Undoes [`pack_fifth`].
 pub(crate) fn unpack_fifth(qh: &mut [u8]) {
-    let mut bits = 0u32;
-    for (k, &byte) in qh.iter().enumerate() {
-        bits = (0..8).fold(bits, |bits, i| bits | u32::from(byte >> i & 1) << (4 * i + k));
+    // Five times brings every bit back.
+    change_bits(qh, |bits| evens_first(evens_first(evens_first(bits))));
+}
+
+fn change_bits(bytes: &mut [u8], change: impl Fn(u32) -> u32) {
+    for bytes in bytes.as_chunks_mut::<4>().0 {
+        *bytes = change(u32::from_le_bytes(*bytes)).to_le_bytes();
     }
-    qh.copy_from_slice(&bits.to_le_bytes());
+}
+
+/// Bits 0, 2, 4 … in the lower half, the others in the upper one (Warren, "Hacker's Delight", "unshuffle").
+fn evens_first(bits: u32) -> u32 {
+    let steps = [(1, 0x2222_2222), (2, 0x0c0c_0c0c), (4, 0x00f0_00f0), (8, 0x0000_ff00)];
+    steps.into_iter().fold(bits, |bits, (n, mask)| {
+        let differ = (bits ^ bits >> n) & mask;
+        bits ^ differ ^ differ << n
+    })
 }
 
 /// Columns `16 HALF + 4 i ..` from the fifth bits in word `first` and the nibbles after it.

@@ -15,13 +15,13 @@ impl Layout for Q5K {
     fn pack(block: &[u8], packed: &mut [u8]) {
         packed.copy_from_slice(block);
         pack_scales(&mut packed[4..16]);
-        move_bits(&block[16..48], &mut packed[16..48], true);
+        move_bits(&block[16..48], &mut packed[16..48]);
     }
 
     fn unpack(packed: &[u8], block: &mut [u8]) {
         block.copy_from_slice(packed);
         unpack_scales(&mut block[4..16]);
-        move_bits(&packed[16..48], &mut block[16..48], false);
+        move_bits(&packed[16..48], &mut block[16..48]);
     }
 }
 
