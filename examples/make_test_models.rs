@@ -8,6 +8,7 @@ mod support;
 use std::path::{Path, PathBuf};
 
 use lexopt::{Arg, ValueExt};
+use qwenlet::quant::GgmlType;
 use support::model::{Mix, Spec, every_model};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -22,7 +23,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let dir = dir.ok_or("usage: make_test_models DIR [--only SUBSTRING]")?;
     std::fs::create_dir_all(&dir)?;
-    for spec in every_model() {
+    let deep = [Spec::qwen2, Spec::qwen3].map(|spec| spec(Mix::All(GgmlType::Q4_0)).deep());
+    for spec in every_model().into_iter().chain(deep) {
         write(&dir, &only, &format!("{}.gguf", spec.name()), || spec.to_bytes())?;
     }
     let split = Spec::qwen2(Mix::Q4KM);

@@ -27,6 +27,9 @@ export const QWEN3 = "qwen3-Q8_0.gguf";
 export const QWEN2 = "qwen2-Q4_K_M.gguf";
 /** The same in three files; the part `n` of them, from 1. */
 export const splitPart = (n: number): string => `qwen2-Q4_K_M-split-0000${n}-of-00003.gguf`;
+/** As many layers as Qwen2.5-0.5B and Qwen3-0.6B have. */
+export const DEEP_QWEN2 = "qwen2-deep-Q4_0.gguf";
+export const DEEP_QWEN3 = "qwen3-deep-Q4_0.gguf";
 
 export function modelPath(name: string): string {
   return join(process.env["QWENLET_BROWSER_MODELS"] ?? folder, name);

@@ -100,6 +100,16 @@ impl Spec {
         Self { yarn: Some(Yarn { factor: 4.0, original_context: self.context / 4 }), ..self }
     }
 
+    /// As many layers as the small models of its family have: 24 as Qwen2.5-0.5B, 28 as Qwen3-0.6B.
+    #[must_use]
+    pub fn deep(self) -> Self {
+        let n_layers = match self.arch {
+            Arch::Qwen2 => 24,
+            Arch::Qwen3 => 28,
+        };
+        Self { n_layers, ..self }
+    }
+
     /// `qwen3-Q4_K_M`, `qwen2-untied-F32`.
     pub fn name(&self) -> String {
         let mut name = self.arch.name().to_string();
@@ -107,6 +117,7 @@ impl Spec {
             ("-untied", !self.tied),
             ("-narrow", !self.hidden.is_multiple_of(256)),
             ("-yarn", self.yarn.is_some()),
+            ("-deep", self.n_layers > 2),
         ] {
             if there {
                 name += part;
