@@ -101,8 +101,8 @@ function answer(page: Page, tokens: number): Promise<Answer> {
 const counted = (worker: Worker): Promise<Counts> => worker.evaluate(() => ({ ...(globalThis as unknown as Hooked).gpuCounts }));
 
 for (const { model, dispatches } of [
-  { model: DEEP_QWEN2, dispatches: 196 },
-  { model: DEEP_QWEN3, dispatches: 284 },
+  { model: DEEP_QWEN2, dispatches: 124 },
+  { model: DEEP_QWEN3, dispatches: 144 },
 ]) {
   test(`what a token costs: ${model}`, async ({ page, hub, hooked }) => {
     const worker = await load(page, hooked.url, hub.directUrl(model));

@@ -1,7 +1,9 @@
 //! A batch as the words that shaders read, checked first: no shader meets a token, page or position out of range.
 
+use super::draft::FEW_LINES;
 use crate::backend::RunLimits;
 use crate::error::{Error, Result};
+use crate::kernels::attention;
 use crate::kernels::shader::run;
 use crate::plan::state::PAGE_TOKENS;
 use crate::plan::{Batch, Row, RowSet};
@@ -11,9 +13,15 @@ use crate::plan::{Batch, Row, RowSet};
 pub(super) struct Counts {
     pub(super) rows: u32,
     pub(super) outputs: u32,
+    /// Whether no two rows are of one sequence.
+    pub(super) apart: bool,
+    /// Workgroups that share the pages of a row.
+    pub(super) splits: u32,
 }
 
 impl Counts {
+    pub(super) const NONE: Self = Self { rows: 0, outputs: 0, apart: true, splits: 1 };
+
     pub(super) fn lines(self, rows: RowSet) -> u32 {
         match rows {
             RowSet::All => self.rows,
@@ -61,6 +69,12 @@ pub(super) fn write(
     words[run::N_ROWS] = batch.rows.len() as u32;
     words[run::N_OUTPUTS] = n_outputs as u32;
     words[run::OUTPUTS_AT] = outputs_at as u32;
+    let last = batch.rows.iter().map(|r| r.position as usize).max().unwrap_or(0);
+    let few = batch.rows.len() <= FEW_LINES as usize;
+    let splits = if few { attention::splits(last / PAGE_TOKENS + 1) } else { 1 };
+    words[run::SPLITS] = splits as u32;
+    let is_repeated = |(i, row): (usize, &Row)| batch.rows[..i].iter().any(|r| r.sequence == row.sequence);
+    let apart = batch.rows.len() <= batch.tables.len() && !batch.rows.iter().enumerate().any(is_repeated);
     for row in batch.rows {
         if row.token >= n_tokens && !(may_choose && row.token == Row::CHOSEN) {
             return Err(Error::invalid_argument(format!(
@@ -81,5 +95,5 @@ pub(super) fn write(
     }
     words.extend((0..).zip(batch.rows).filter(|(_, r)| r.output).map(|(i, _)| i));
     words.extend(batch.tables.iter().copied().flatten().map(|p| p.0));
-    Ok(Counts { rows: batch.rows.len() as u32, outputs: n_outputs as u32 })
+    Ok(Counts { rows: batch.rows.len() as u32, outputs: n_outputs as u32, apart, splits: splits as u32 })
 }

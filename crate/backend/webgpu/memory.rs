@@ -2,32 +2,45 @@
 
 use super::arrange::{Arrangement, Room};
 use super::device::{Gpu, buffer_size};
+use super::draft::FEW_LINES;
 use super::sampling;
 use super::weights::Weights;
 use crate::backend::{Footprint, RunLimits};
 use crate::error::{Code, Error, Result};
+use crate::kernels::attention::splits;
 use crate::kernels::shader::run;
-use crate::plan::fuse::{self, Step};
+use crate::plan::fuse::{self, Fusion, Step};
 use crate::plan::merge::merge;
-use crate::plan::state::{PAGE_TOKENS, PageId};
+use crate::plan::state::PAGE_TOKENS;
 use crate::plan::{BufferId, LayerState, Layout, Plan, Rope, Slot};
 
-/// Keys and values of a layer, all pages.
+/// Keys and values of a layer, all pages: integers and their scales.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) keys: wgpu::Buffer,
     pub(super) values: wgpu::Buffer,
-    /// Bytes of a page in each.
-    pub(super) page_bytes: u64,
+    pub(super) scales: wgpu::Buffer,
+    pages: Pages,
+}
+
+/// Bytes of one page of a layer.
+#[derive(Debug, Clone, Copy)]
+struct Pages {
+    /// Of keys, and as much of values.
+    integers: u64,
+    scales: u64,
+}
+
+impl Pages {
+    fn each(self) -> [u64; 3] {
+        [self.integers, self.integers, self.scales]
+    }
 }
 
 impl State {
-    pub(super) fn buffers(&self) -> [&wgpu::Buffer; 2] {
-        [&self.keys, &self.values]
-    }
-
-    pub(super) fn page_at(&self, page: PageId) -> u64 {
-        u64::from(page.0) * self.page_bytes
+    /// Each buffer, and the bytes of a page in it.
+    pub(super) fn buffers(&self) -> impl Iterator<Item = (&wgpu::Buffer, u64)> {
+        [&self.keys, &self.values, &self.scales].into_iter().zip(self.pages.each())
     }
 }
 
@@ -44,8 +57,8 @@ pub(super) struct Memory {
     pub(super) readback: wgpu::Buffer,
     /// A page on its way from one place of a buffer to another: WebGPU copies only between buffers.
     pub(super) page: wgpu::Buffer,
-    /// Bound where a kernel's buffer is not used.
-    pub(super) unused: wgpu::Buffer,
+    /// What workgroups that share the pages of a row leave for each other.
+    pub(super) parts: wgpu::Buffer,
     pub(super) bytes: u64,
     pub(super) n_buffers: u64,
 }
@@ -74,16 +87,14 @@ struct Sizes {
     layout: Layout,
     /// By slot of the layout.
     slots: Vec<u64>,
-    /// Of a page of a layer's keys, and of all its pages.
-    keys: Vec<(u64, u64)>,
+    /// By layer.
+    pages: Vec<Pages>,
+    parts: u64,
     rotations: u64,
     run: u64,
     logits: u64,
     page: u64,
 }
-
-/// Bytes of the buffer that is bound where a kernel's is not used.
-const UNUSED: u64 = 16;
 
 impl Sizes {
     /// # Errors
@@ -111,10 +122,21 @@ impl Sizes {
                     format!("WebGPU needs heads of a multiple of 4 values, at most 256, not {head_dim}");
                 return Err(Error::new(Code::InvalidModel, what));
             }
-            let page = PAGE_TOKENS as u64 * u64::from(n_kv_heads * head_dim) * 4;
-            Ok((page, fits(page * limits.n_pages as u64, "keys of a layer", "use a shorter context")?))
+            let heads = PAGE_TOKENS as u64 * u64::from(n_kv_heads);
+            // Two bytes a value; two scales of four bytes.
+            let pages = Pages { integers: heads * u64::from(head_dim) * 2, scales: heads * 2 * 4 };
+            for page in pages.each() {
+                fits(page * limits.n_pages as u64, "keys of a layer", "use a shorter context")?;
+            }
+            Ok(pages)
         };
-        let keys = plan.layers.iter().map(layer).collect::<Result<Vec<_>>>()?;
+        let pages = plan.layers.iter().map(layer).collect::<Result<Vec<_>>>()?;
+        // Sums of every head, and four values more that say what they are sums under.
+        let parted = steps.iter().filter_map(|step| match step.fusion {
+            Fusion::Attend { n_heads, head_dim, .. } => Some(u64::from(n_heads * (head_dim + 4)) * 4),
+            _ => None,
+        });
+        let lines = limits.max_rows.min(FEW_LINES as usize) * splits(limits.n_pages);
         let positions = ROTATIONS_LOW + (limits.n_pages * PAGE_TOKENS).div_ceil(ROTATIONS_LOW);
         let words = run::ROWS_AT
             + run::ROW_WORDS * limits.max_rows
@@ -130,8 +152,13 @@ impl Sizes {
             )?,
             run: words as u64 * 4,
             logits: limits.max_outputs as u64 * u64::from(plan.buffer(plan.logits).width) * 4,
-            page: keys.iter().map(|k| k.0).max().unwrap_or(0),
-            keys,
+            page: pages.iter().flat_map(|p| p.each()).max().unwrap_or(0),
+            pages,
+            parts: fits(
+                parted.max().unwrap_or(0) * lines as u64,
+                "parts of attention",
+                "use a shorter context",
+            )?,
         })
     }
 }
@@ -149,10 +176,15 @@ pub fn footprint(plan: &Plan, limits: RunLimits, room: Room) -> Result<Footprint
     let plan = merge(plan).plan;
     let steps = steps(&plan, limits.keep_buffers);
     let sizes = Sizes::new(&plan, &steps, limits, room)?;
-    let small = [sizes.rotations, sizes.run, sizes.logits, sizes.page, UNUSED];
+    let small = [sizes.rotations, sizes.run, sizes.logits, sizes.page, sizes.parts];
     Ok(Footprint {
         weights: Arrangement::new(&plan, &steps, room)?.bytes(),
-        kv: sizes.keys.iter().map(|&(_, all)| 2 * buffer_size(all)).sum(),
+        kv: sizes
+            .pages
+            .iter()
+            .flat_map(|p| p.each())
+            .map(|page| buffer_size(page * limits.n_pages as u64))
+            .sum(),
         scratch: sizes.slots.iter().chain(&small).map(|&bytes| buffer_size(bytes)).sum::<u64>()
             + sampling::bytes(&plan),
     })
@@ -182,14 +214,13 @@ impl Memory {
         let weights = Weights::new(gpu, arrangement);
         let slots: Vec<_> =
             sizes.slots.iter().map(|&bytes| gpu.buffer("activations", bytes, copied)).collect();
-        let state: Vec<_> = sizes
-            .keys
-            .iter()
-            .map(|&(page_bytes, bytes)| {
-                let [keys, values] = ["keys", "values"].map(|name| gpu.buffer(name, bytes, copied));
-                State { keys, values, page_bytes }
-            })
-            .collect();
+        let all_pages = |&pages: &Pages| {
+            let all =
+                pages.each().map(|page| gpu.buffer("keys and values", page * limits.n_pages as u64, copied));
+            let [keys, values, scales] = all;
+            State { keys, values, scales, pages }
+        };
+        let state: Vec<_> = sizes.pages.iter().map(all_pages).collect();
 
         let table = rotations(&plan.rope, limits.n_pages * PAGE_TOKENS);
         let table: &[u8] = bytemuck::cast_slice(&table);
@@ -202,14 +233,14 @@ impl Memory {
         let readback = gpu.buffer("logits read back", sizes.logits, to_host);
         let page =
             gpu.buffer("page", sizes.page, wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST);
-        let unused = gpu.buffer("unused", UNUSED, storage);
+        let parts = gpu.buffer("parts of attention", sizes.parts, storage);
 
-        let small = [&weights.vectors, &rotations, &run, &readback, &page, &unused];
-        let buffers =
-            weights.buffers.iter().chain(&slots).chain(state.iter().flat_map(State::buffers)).chain(small);
+        let small = [&weights.vectors, &rotations, &run, &readback, &page, &parts];
+        let of_state = state.iter().flat_map(State::buffers).map(|(buffer, _)| buffer);
+        let buffers = weights.buffers.iter().chain(&slots).chain(of_state).chain(small);
         let (bytes, n_buffers) = buffers.fold((0, 0), |(bytes, n), b| (bytes + b.size(), n + 1));
         let layout = sizes.layout;
-        Ok(Self { weights, slots, layout, state, rotations, run, readback, page, unused, bytes, n_buffers })
+        Ok(Self { weights, slots, layout, state, rotations, run, readback, page, parts, bytes, n_buffers })
     }
 
     pub(super) fn slot(&self, id: BufferId) -> &wgpu::Buffer {
@@ -218,6 +249,6 @@ impl Memory {
 
     /// Bytes of a page over all layers.
     pub(super) fn page_bytes(&self) -> u64 {
-        self.state.iter().map(|s| 2 * s.page_bytes).sum()
+        self.state.iter().flat_map(State::buffers).map(|(_, bytes)| bytes).sum()
     }
 }

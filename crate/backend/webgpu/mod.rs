@@ -23,8 +23,8 @@ use futures_util::future::LocalBoxFuture;
 pub use self::arrange::Room;
 use self::batch::Counts;
 use self::device::{Gpu, Reports};
-use self::memory::Memory;
 pub use self::memory::footprint;
+use self::memory::{Memory, State};
 pub use self::program::Matvec;
 use self::program::{Choice, Program};
 use self::sampling::Sampling;
@@ -32,6 +32,7 @@ use self::weights::{Progress, Uploader};
 use super::{Backend, BackendInfo, BackendKind, RunLimits, RunStats};
 use crate::error::{Code, Error, Result};
 use crate::kernels::shader::run;
+use crate::plan::fuse::Fusion;
 use crate::plan::merge::{Merged, merge};
 use crate::plan::state::{PageCopy, PageId};
 use crate::plan::{Batch, BufferId, Op, Plan, Slice, WeightId};
@@ -168,8 +169,10 @@ impl WebGpuBackend {
             s.pipelines_created += sampling.as_ref().map_or(0, Sampling::n_pipelines);
         });
         let mut passed = vec![0; plan.buffers.len()];
-        for id in steps.iter().flat_map(|step| step.passes(&plan)) {
-            passed[id.0 as usize] = draft::FEW_LINES;
+        for step in &steps {
+            let lines =
+                if matches!(step.fusion, Fusion::Attend { .. }) { u32::MAX } else { draft::FEW_LINES };
+            step.passes(&plan).iter().for_each(|id| passed[id.0 as usize] = lines);
         }
         let progress = plan.weights.iter().map(|_| Progress::default()).collect();
         self.prepared = Some(Prepared {
@@ -184,7 +187,7 @@ impl WebGpuBackend {
             progress,
             uploader: Uploader::default(),
             words: Vec::new(),
-            last: Counts { rows: 0, outputs: 0 },
+            last: Counts::NONE,
             n_tokens,
         });
         Ok(())
@@ -194,7 +197,7 @@ impl WebGpuBackend {
     fn submit(&mut self, batch: &Batch<'_>, draw: Option<u32>) -> Result<()> {
         self.gpu.check()?;
         let p = self.prepared.as_mut().ok_or_else(not_prepared)?;
-        p.last = Counts { rows: 0, outputs: 0 };
+        p.last = Counts::NONE;
         let may_choose = p.sampling.as_ref().is_some_and(Sampling::is_started);
         let counts = batch::write(batch, p.limits, p.n_tokens, may_choose, &mut p.words)?;
         let mut sampling = match draw {
@@ -434,12 +437,10 @@ impl Backend for WebGpuBackend {
         check_page(p, copy.from)?;
         check_page(p, copy.to)?;
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        for state in &p.memory.state {
-            for buffer in state.buffers() {
-                let (page, n) = (&p.memory.page, state.page_bytes);
-                encoder.copy_buffer_to_buffer(buffer, state.page_at(copy.from), page, 0, n);
-                encoder.copy_buffer_to_buffer(page, 0, buffer, state.page_at(copy.to), n);
-            }
+        for (buffer, bytes) in p.memory.state.iter().flat_map(State::buffers) {
+            let [from, to] = [copy.from, copy.to].map(|page| u64::from(page.0) * bytes);
+            encoder.copy_buffer_to_buffer(buffer, from, &p.memory.page, 0, bytes);
+            encoder.copy_buffer_to_buffer(&p.memory.page, 0, buffer, to, bytes);
         }
         self.gpu.queue.submit([encoder.finish()]);
         self.count(|s| s.submits += 1);
@@ -450,9 +451,9 @@ impl Backend for WebGpuBackend {
         Box::pin(async move {
             let p = self.prepared()?;
             check_page(p, page)?;
-            let layers = p.memory.state.iter();
+            let parts = p.memory.state.iter().flat_map(State::buffers);
             let ranges: Vec<_> =
-                layers.flat_map(|s| s.buffers().map(|b| (b, s.page_at(page), s.page_bytes))).collect();
+                parts.map(|(buffer, bytes)| (buffer, u64::from(page.0) * bytes, bytes)).collect();
             let mut out = Vec::new();
             self.read_ranges(&ranges, |b| out.extend_from_slice(b)).await?;
             Ok(out)
@@ -470,12 +471,10 @@ impl Backend for WebGpuBackend {
             )));
         }
         let mut rest = bytes;
-        for state in &p.memory.state {
-            for buffer in state.buffers() {
-                let (now, later) = rest.split_at(state.page_bytes as usize);
-                self.gpu.queue.write_buffer(buffer, state.page_at(page), now);
-                rest = later;
-            }
+        for (buffer, bytes) in p.memory.state.iter().flat_map(State::buffers) {
+            let (now, later) = rest.split_at(bytes as usize);
+            self.gpu.queue.write_buffer(buffer, u64::from(page.0) * bytes, now);
+            rest = later;
         }
         self.count(|s| s.bytes_written += bytes.len() as u64);
         Ok(())

@@ -2,7 +2,7 @@
 
 use super::batch::Counts;
 use super::device::Gpu;
-use super::draft::{Draft, draft};
+use super::draft::{Draft, When, draft};
 use super::memory::Memory;
 use super::pipelines::Pipelines;
 use crate::error::Result;
@@ -15,9 +15,10 @@ use crate::plan::{Plan, RowSet};
 struct Shape {
     max_lines: u32,
     pipeline: wgpu::ComputePipeline,
-    /// Workgroups in x, and lines that a workgroup in y covers.
+    /// Workgroups in x, lines that a workgroup in y covers, whether one in z has a share of a row's pages.
     groups: u32,
     lines: u32,
+    shares: bool,
 }
 
 /// A dispatch, in runs with so many lines.
@@ -26,6 +27,7 @@ struct Dispatch {
     bind_group: wgpu::BindGroup,
     rows: RowSet,
     min_lines: u32,
+    when: When,
     shapes: Vec<Shape>,
     /// Bytes of weights that one workgroup row in y reads.
     weight_bytes: u64,
@@ -108,7 +110,7 @@ impl Program {
         let mut pipelines = Pipelines::default();
         let mut dispatches = Vec::with_capacity(drafts.len());
         for (draft, &offset) in drafts.into_iter().zip(&offsets) {
-            let Draft { buffers, params: words, rows, min_lines, shapes, weight_bytes } = draft;
+            let Draft { buffers, params: words, rows, min_lines, when, shapes, weight_bytes } = draft;
             let layout = pipelines.layout(gpu, shapes[0].kernel);
             let size = words.len().next_multiple_of(4) as u64 * 4;
             let parameters =
@@ -127,9 +129,10 @@ impl Program {
                     pipeline: pipelines.get(gpu, shape.kernel, &shape.formats)?,
                     groups: shape.groups,
                     lines: shape.lines,
+                    shares: shape.shares,
                 });
             }
-            dispatches.push(Dispatch { bind_group, rows, min_lines, shapes: made, weight_bytes });
+            dispatches.push(Dispatch { bind_group, rows, min_lines, when, shapes: made, weight_bytes });
         }
         Ok(Self { dispatches, params, n_pipelines: pipelines.len() })
     }
@@ -143,14 +146,15 @@ impl Program {
         let mut recorded = Recorded::default();
         for dispatch in &self.dispatches {
             let lines = counts.lines(dispatch.rows);
-            if lines < dispatch.min_lines.max(1) {
+            if lines < dispatch.min_lines.max(1) || !dispatch.when.holds(counts) {
                 continue;
             }
             let Some(shape) = dispatch.shapes.iter().find(|s| lines <= s.max_lines) else { continue };
             let y = lines.div_ceil(shape.lines);
             pass.set_pipeline(&shape.pipeline);
             pass.set_bind_group(0, &dispatch.bind_group, &[]);
-            pass.dispatch_workgroups(shape.groups, y, 1);
+            let z = if shape.shares { counts.splits } else { 1 };
+            pass.dispatch_workgroups(shape.groups, y, z);
             recorded.dispatches += 1;
             recorded.weight_bytes += dispatch.weight_bytes * u64::from(y);
         }

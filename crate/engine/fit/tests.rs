@@ -92,8 +92,8 @@ fn the_gpus_limits_count_and_the_cpu_is_a_way_out() {
     assert_eq!(limits(&none), [Limit::Webgpu]);
     assert!(none.suggestions.contains(&Suggestion::Backend { backend: BackendKind::Cpu }));
 
-    // Keys of a layer: 40,960 times 4 KiB, past the 128 MiB that every device binds.
-    let machine = Machine { gpu: gpu(128 << 20), ..Machine::default() };
+    // Keys of a layer: 40,960 times 2 KiB.
+    let machine = Machine { gpu: gpu(64 << 20), ..Machine::default() };
     let fit = judge(webgpu, &machine);
     assert_eq!((limits(&fit), fit.guess), (vec![Limit::GpuBuffer], false));
     assert_eq!(fit.suggestions[0], Suggestion::Context { context_length: 16_384 });

@@ -5,11 +5,24 @@
 pub(crate) mod cpu;
 pub(crate) mod tasks;
 
+use super::shader::MAX_SPLITS;
 use super::store_kv::Pool;
 use super::{Lines, LinesMut, check};
 use crate::error::Result;
 use crate::plan::Row;
 use crate::plan::state::PageId;
+
+/// Pages of a sequence up to which one workgroup of a GPU takes them all: more dispatches cost as much as they save.
+const UNSPLIT_PAGES: usize = 8;
+
+/// Pages that a workgroup has at least where several share them.
+const SPLIT_PAGES: usize = 4;
+
+/// How many workgroups of a GPU share the pages of a row: one has a few heads, and a large GPU wants more than those of
+/// a single row.
+pub(crate) fn splits(n_pages: usize) -> usize {
+    if n_pages <= UNSPLIT_PAGES { 1 } else { n_pages.div_ceil(SPLIT_PAGES).min(MAX_SPLITS) }
+}
 
 /// # Errors
 /// `internal` where shapes do not fit.

@@ -4,14 +4,18 @@
 //! `build.rs` includes this module too: it validates every variant with naga, so that the text that the backend asks
 //! for at run time is one that was checked. The `.wgsl` files are minijinja templates, for unrolled loops and sizes.
 
+mod attention;
 mod formats;
 pub mod params;
+mod products;
 
 use std::collections::BTreeMap;
 
+pub use attention::*;
 pub use formats::{TILE_ROWS, UNPACKS, Unpack};
 use minijinja::Environment;
 use minijinja::syntax::SyntaxConfig;
+pub use products::*;
 
 /// How a shader uses a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +43,7 @@ pub struct Kernel {
     pub buffers: &'static [Binding],
     /// Whether it is made once a weight format, or once a set of them where it takes several segments.
     pub reads_weights: bool,
-    /// Whether it needs the layout of keys and values.
+    /// Whether it needs the layout of keys and values, and heads as they are used.
     reads_state: bool,
     /// What variants of the same source differ in, and other sizes that Rust needs too.
     constants: &'static [(&'static str, usize)],
@@ -63,6 +67,9 @@ const fn write(name: &'static str, ty: &'static str) -> Binding {
 
 const VEC4: &str = "array<vec4<f32>>";
 const SCALAR: &str = "array<f32>";
+const PAIRS: &str = "array<vec2<u32>>";
+const WORDS: &str = "array<u32>";
+const ROTATIONS: &str = "array<vec2<f32>>";
 
 pub const EMBED: Kernel = Kernel {
     name: "embed",
@@ -73,104 +80,6 @@ pub const EMBED: Kernel = Kernel {
     constants: &[],
     source: include_str!("../embed/embed.wgsl"),
 };
-
-const MATVEC: Kernel = Kernel {
-    name: "matvec",
-    params: params::MatVec::WGSL,
-    buffers: &[
-        read("quants", "array<vec4<u32>>"),
-        read("scales", "array<u32>"),
-        read("x", VEC4),
-        read("vectors", VEC4),
-        write("out", SCALAR),
-    ],
-    reads_weights: true,
-    reads_state: false,
-    constants: &[],
-    source: include_str!("../matmul/matvec.wgsl"),
-};
-
-/// A shape of the product with few lines, bound by the bytes of the weight: `tiles` of weight rows a workgroup,
-/// `splits` threads a row. It comes as it is, of a normed line, and as a normed line's product with its gate.
-#[derive(Debug)]
-pub struct MatVec {
-    pub plain: Kernel,
-    pub normed: Kernel,
-    pub gated: Kernel,
-}
-
-macro_rules! matvec {
-    ($shape:literal, $tiles:literal, $gated_tiles:literal, $splits:literal) => {
-        MatVec {
-            plain: Kernel {
-                name: concat!("matvec ", $shape),
-                constants: &[
-                    ("tiles", $tiles),
-                    ("splits", $splits),
-                    ("segments", 3),
-                    ("norm", 0),
-                    ("gated", 0),
-                ],
-                ..MATVEC
-            },
-            normed: Kernel {
-                name: concat!("normed matvec ", $shape),
-                constants: &[
-                    ("tiles", $tiles),
-                    ("splits", $splits),
-                    ("segments", 3),
-                    ("norm", 1),
-                    ("gated", 0),
-                ],
-                ..MATVEC
-            },
-            gated: Kernel {
-                name: concat!("gated matvec ", $shape),
-                constants: &[
-                    ("tiles", $gated_tiles),
-                    ("splits", $splits),
-                    ("segments", 3),
-                    ("norm", 1),
-                    ("gated", 1),
-                ],
-                ..MATVEC
-            },
-        }
-    };
-}
-
-/// Few weight rows need many threads each to fill a GPU.
-pub static MATVEC_NARROW: MatVec = matvec!("narrow", 1, 1, 16);
-/// Many rows fill a GPU by themselves, and a thread with several reads its activations once for all of them.
-pub static MATVEC_WIDE: MatVec = matvec!("wide", 4, 2, 8);
-/// A software adapter has no need of many threads.
-pub static MATVEC_SERIAL: MatVec = matvec!("serial", 4, 4, 4);
-
-const MATMUL_BUFFERS: &[Binding] = &[
-    read("quants", "array<vec4<u32>>"),
-    read("scales", "array<u32>"),
-    read("x", VEC4),
-    read("bias", SCALAR),
-    write("out", SCALAR),
-];
-
-const fn matmul(name: &'static str, constants: &'static [(&'static str, usize)]) -> Kernel {
-    Kernel {
-        name,
-        params: params::MatMul::WGSL,
-        buffers: MATMUL_BUFFERS,
-        reads_weights: true,
-        reads_state: false,
-        constants,
-        source: include_str!("../matmul/matmul.wgsl"),
-    }
-}
-
-/// The many-row shape of a matrix product, bound by arithmetic: 64 weight rows times `lines` a workgroup.
-pub const MATMUL_32: Kernel = matmul("matmul 32", &[("lines", 32)]);
-pub const MATMUL_64: Kernel = matmul("matmul 64", &[("lines", 64)]);
-/// Weight rows that a workgroup of the many-row product covers.
-pub const MATMUL_COLS: usize = 64;
 
 pub const RMS_NORM: Kernel = Kernel {
     name: "rms_norm",
@@ -185,43 +94,12 @@ pub const RMS_NORM: Kernel = Kernel {
 pub const ROPE: Kernel = Kernel {
     name: "rope",
     params: params::Rope::WGSL,
-    buffers: &[read("rotations", "array<vec2<f32>>"), write("x", SCALAR)],
+    buffers: &[read("rotations", ROTATIONS), write("x", SCALAR)],
     reads_weights: false,
     reads_state: false,
     constants: &[],
     source: include_str!("../rope/rope.wgsl"),
 };
-
-pub const STORE_KV: Kernel = Kernel {
-    name: "store_kv",
-    params: params::StoreKv::WGSL,
-    buffers: &[read("k", VEC4), read("v", VEC4), write("keys", VEC4), write("values", VEC4)],
-    reads_weights: false,
-    reads_state: true,
-    constants: &[],
-    source: include_str!("../store_kv/store_kv.wgsl"),
-};
-
-const ATTENTION_BUFFERS: &[Binding] =
-    &[read("q", VEC4), read("keys", VEC4), read("values", VEC4), write("out", VEC4)];
-
-const fn attention(name: &'static str, constants: &'static [(&'static str, usize)]) -> Kernel {
-    Kernel {
-        name,
-        params: params::Attention::WGSL,
-        buffers: ATTENTION_BUFFERS,
-        reads_weights: false,
-        reads_state: true,
-        constants,
-        source: include_str!("../attention/attention.wgsl"),
-    }
-}
-
-/// `queries` heads of a group share a workgroup.
-pub const ATTENTION_2: Kernel =
-    attention("attention 2", &[("queries", 2), ("threads", 128), ("chunk_pages", 8)]);
-pub const ATTENTION_4: Kernel =
-    attention("attention 4", &[("queries", 4), ("threads", 128), ("chunk_pages", 8)]);
 
 pub const SILU_MUL: Kernel = Kernel {
     name: "silu_mul",
@@ -279,9 +157,6 @@ const DRAW: &[(&str, usize)] = &[
     ("last_id", (1 << 24) - 1),
 ];
 
-const PAIRS: &str = "array<vec2<u32>>";
-const WORDS: &str = "array<u32>";
-
 /// Logits with bias and penalties, and the best one a block.
 pub const SCORE: Kernel = Kernel {
     name: "score",
@@ -328,6 +203,9 @@ pub static KERNELS: &[&Kernel] = &[
     &STORE_KV,
     &ATTENTION_2,
     &ATTENTION_4,
+    &OWN_ATTENTION_2,
+    &OWN_ATTENTION_4,
+    &MERGE,
     &SILU_MUL,
     &SELECT_ROWS,
     &SCORE,
@@ -337,6 +215,7 @@ pub static KERNELS: &[&Kernel] = &[
 const RUN: &str = include_str!("../shared/run.wgsl");
 const WEIGHTS: &str = include_str!("../shared/weights.wgsl");
 const FORMAT: &str = include_str!("../shared/format.wgsl");
+const HEADS: &str = include_str!("../shared/heads.wgsl");
 const STATE: &str = include_str!("../shared/state.wgsl");
 
 /// Words at the start of the run data.
@@ -351,8 +230,10 @@ pub mod run {
     pub const OUTPUTS_AT: usize = 3;
     /// How many tokens were drawn before.
     pub const DRAW: usize = 4;
+    /// Workgroups that share a row's pages.
+    pub const SPLITS: usize = 5;
     /// Rows start here, [`ROW_WORDS`] each: token, position, where the sequence's page table starts, 0.
-    pub const ROWS_AT: usize = 5;
+    pub const ROWS_AT: usize = 6;
     pub const ROW_WORDS: usize = 4;
 }
 
@@ -400,12 +281,15 @@ pub fn assemble(
     }
     if kernel.reads_state {
         text.push_str(STATE);
+        text.push_str(HEADS);
     }
     text.push_str(kernel.source);
 
     let sizes = [
         ("chosen_at", run::CHOSEN),
         ("draw_at", run::DRAW),
+        ("splits_at", run::SPLITS),
+        ("largest", LARGEST),
         ("n_rows_at", run::N_ROWS),
         ("n_outputs_at", run::N_OUTPUTS),
         ("outputs_at", run::OUTPUTS_AT),

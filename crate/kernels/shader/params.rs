@@ -174,20 +174,48 @@ params! {
         v_stride: u32,
         n_kv_heads: u32,
         head_dim: u32,
+        /// Rotated pairs a head of keys; 0 where they are rotated already.
+        pairs: u32,
+        /// Whether keys are to be normed, and with which weight.
+        normed: u32,
+        norm_at: u32,
+        eps: f32,
     }
 }
 
 params! {
     /// Units: offsets, strides and head_dim in `vec4<f32>`.
     Attention {
+        x_stride: u32,
         q_offset: u32,
-        q_stride: u32,
+        k_offset: u32,
+        v_offset: u32,
         out_offset: u32,
         out_stride: u32,
         n_heads: u32,
         n_kv_heads: u32,
         head_dim: u32,
         scale: f32,
+        /// Rotated pairs a head; 0 where queries are rotated already.
+        pairs: u32,
+        q_normed: u32,
+        q_norm_at: u32,
+        q_eps: f32,
+        k_normed: u32,
+        k_norm_at: u32,
+        k_eps: f32,
+        /// Whether a row's pages are shared by several workgroups, which leave what `Merge` takes.
+        split: u32,
+    }
+}
+
+params! {
+    /// Units: offsets, strides and head_dim in `vec4<f32>`.
+    Merge {
+        n_heads: u32,
+        head_dim: u32,
+        out_offset: u32,
+        out_stride: u32,
     }
 }
 

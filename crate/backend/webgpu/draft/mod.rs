@@ -1,9 +1,11 @@
 //! What every step of a plan dispatches, before the buffer with the parameters of all of them exists.
 
+mod attend;
 mod op;
 mod project;
 
 use super::arrange::{Part, Stored};
+use super::batch::Counts;
 use super::device::buffer_size;
 use super::memory::Memory;
 use super::program::{Choice, whole};
@@ -13,29 +15,49 @@ use crate::plan::fuse::{Fusion, Product, Step};
 use crate::plan::{Plan, RowSet, Slice, WeightId};
 use crate::quant::GgmlType;
 use crate::quant::gpu::Packing;
+use attend::Attend;
 use project::Projection;
 
 /// Lines up to which a matrix product reads the weight once a line: beyond, the shape that unpacks it for many pays.
 pub(super) const FEW_LINES: u32 = 4;
 
-/// A kernel, the formats that it is made for, workgroups in x, lines that a workgroup in y covers, lines up to which it
-/// is taken.
+/// A kernel, the formats that it is made for, workgroups in x, lines that a workgroup in y covers, whether a workgroup in
+/// z has a share of a row's pages, lines up to which it is taken.
 #[derive(Debug)]
 pub(super) struct Shape {
     pub(super) kernel: &'static Kernel,
     pub(super) formats: Vec<GgmlType>,
     pub(super) groups: u32,
     pub(super) lines: u32,
+    pub(super) shares: bool,
     pub(super) max_lines: u32,
 }
 
 impl Shape {
     fn new(kernel: &'static Kernel, groups: u32) -> Self {
-        Self { kernel, formats: Vec::new(), groups, lines: 1, max_lines: u32::MAX }
+        Self { kernel, formats: Vec::new(), groups, lines: 1, shares: false, max_lines: u32::MAX }
     }
 
     fn of(self, formats: &[GgmlType]) -> Self {
         Self { formats: formats.to_vec(), ..self }
+    }
+}
+
+/// Runs that a dispatch takes part in, beside those with too few or too many lines.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct When {
+    /// Whether no two rows of the run are of one sequence.
+    pub(super) apart: Option<bool>,
+    /// Whether several workgroups share the pages of a row.
+    pub(super) split: Option<bool>,
+}
+
+impl When {
+    const ALL: Self = Self { apart: None, split: None };
+
+    pub(super) fn holds(self, counts: Counts) -> bool {
+        self.apart.is_none_or(|apart| apart == counts.apart)
+            && self.split.is_none_or(|split| split == (counts.splits > 1))
     }
 }
 
@@ -47,6 +69,7 @@ pub(super) struct Draft<'a> {
     pub(super) rows: RowSet,
     /// It takes no part in runs with fewer.
     pub(super) min_lines: u32,
+    pub(super) when: When,
     pub(super) shapes: Vec<Shape>,
     pub(super) weight_bytes: u64,
 }
@@ -80,7 +103,12 @@ impl<'a> Drafts<'a> {
 
     fn step(&mut self, step: &Step) -> Result<()> {
         let is_whole = match &step.fusion {
-            Fusion::Single | Fusion::Attend { .. } => false,
+            Fusion::Single => false,
+            &Fusion::Attend { layer, q, k, v, q_norm, k_norm, out, n_heads, scale, .. } => {
+                let pairs = self.plan.rope.freqs.len() as u32;
+                let norms = [q_norm, k_norm];
+                return self.attend(&Attend { layer, q, k, v, norms, pairs, out, n_heads, scale });
+            }
             Fusion::Project { x, select, norm, products, accumulate } => {
                 let (x, select, norm, accumulate) = (*x, *select, *norm, *accumulate);
                 self.project(Projection { x, select, norm, products, gated: false, accumulate })?

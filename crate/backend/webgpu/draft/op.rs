@@ -1,16 +1,16 @@
 //! The dispatches of single operations.
 
+use super::attend::{Attend, Store};
 use super::project::Projection;
 use super::{
-    Draft, Drafts, FEW_LINES, Shape, lanes, matrix, needs, place, place4, planes, rows_of, vector, whole,
+    Draft, Drafts, FEW_LINES, Shape, When, lanes, matrix, needs, place, place4, planes, rows_of, vector,
+    whole,
 };
 use crate::error::Result;
-use crate::kernels::shader::params::{
-    Attention, Embed, Field, MatMul, RmsNorm, Rope, SelectRows, SiluMul, StoreKv,
-};
+use crate::kernels::shader::params::{Embed, Field, MatMul, RmsNorm, Rope, SelectRows, SiluMul};
 use crate::kernels::shader::{self, Kernel, run};
 use crate::plan::fuse::Product;
-use crate::plan::{LayerState, Op, RowSet, Slice};
+use crate::plan::{Op, RowSet, Slice};
 
 impl Drafts<'_> {
     /// An operation, in runs with at least so many lines.
@@ -24,6 +24,7 @@ impl Drafts<'_> {
             params,
             rows,
             min_lines,
+            when: When::ALL,
             shapes: vec![Shape::new(kernel, groups)],
             weight_bytes: 0,
         };
@@ -49,6 +50,7 @@ impl Drafts<'_> {
                         params: params.words(),
                         rows: RowSet::All,
                         min_lines,
+                        when: When::ALL,
                         shapes: vec![shape],
                         weight_bytes: part.bytes() / u64::from(part.n_rows),
                     });
@@ -74,7 +76,8 @@ impl Drafts<'_> {
                 let (x_offset, x_stride) = place4(plan, x)?;
                 let (out_offset, out_stride) = place(plan, out);
                 // Without a bias any read-only buffer will do.
-                let bias_values = bias.map_or(Ok(whole(&memory.unused)), |b| vector(plan, memory, b))?;
+                let bias_values =
+                    bias.map_or(Ok(whole(&memory.weights.vectors)), |b| vector(plan, memory, b))?;
                 for part in parts {
                     let [quants, scales] = planes(memory, part);
                     let params = MatMul {
@@ -102,6 +105,7 @@ impl Drafts<'_> {
                         params: params.words(),
                         rows,
                         min_lines: min_lines.max(FEW_LINES + 1),
+                        when: When::ALL,
                         shapes: vec![
                             Shape { max_lines: 32, ..tiled(&shader::MATMUL_32) },
                             tiled(&shader::MATMUL_64),
@@ -138,49 +142,12 @@ impl Drafts<'_> {
                 ));
             }
             Op::StoreKv { layer, k, v } => {
-                all_rows(k)?;
-                all_rows(v)?;
-                let LayerState::Attention { n_kv_heads, head_dim } = plan.layers[layer as usize];
-                let state = &memory.state[layer as usize];
-                needs(
-                    k.width == n_kv_heads * head_dim && v.width == k.width,
-                    "keys and values do not fit the state",
-                )?;
-                let ((k_offset, k_stride), (v_offset, v_stride)) = (place4(plan, k)?, place4(plan, v)?);
-                let params =
-                    StoreKv { k_offset, k_stride, v_offset, v_stride, n_kv_heads, head_dim: head_dim / 4 };
-                let buffers = vec![slot(k), slot(v), whole(&state.keys), whole(&state.values)];
-                self.push(single(
-                    &shader::STORE_KV,
-                    lanes(k.width / 4),
-                    buffers,
-                    params.words(),
-                    RowSet::All,
-                ));
+                self.store(&Store { layer, k, v, norm: None, pairs: 0 }, When::ALL)?
             }
             Op::Attention { layer, q, out, n_heads, scale } => {
-                all_rows(q)?;
-                all_rows(out)?;
-                let LayerState::Attention { n_kv_heads, head_dim } = plan.layers[layer as usize];
-                let state = &memory.state[layer as usize];
-                needs(q.width == n_heads * head_dim && out.width == q.width, "heads do not fit")?;
-                needs(n_heads.is_multiple_of(n_kv_heads), "query heads are not a multiple of key heads")?;
-                let ((q_offset, q_stride), (out_offset, out_stride)) = (place4(plan, q)?, place4(plan, out)?);
-                let params = Attention {
-                    q_offset,
-                    q_stride,
-                    out_offset,
-                    out_stride,
-                    n_heads,
-                    n_kv_heads,
-                    head_dim: head_dim / 4,
-                    scale,
-                };
-                let buffers = vec![slot(q), whole(&state.keys), whole(&state.values), slot(out)];
-                let group = n_heads / n_kv_heads;
-                let kernel = if group <= 2 { &shader::ATTENTION_2 } else { &shader::ATTENTION_4 };
-                let groups = n_kv_heads * group.div_ceil(kernel.constant("queries") as u32);
-                self.push(single(kernel, groups, buffers, params.words(), RowSet::All));
+                let (k, v) = (q, q);
+                let norms = [None, None];
+                self.attention(&Attend { layer, q, k, v, norms, pairs: 0, out, n_heads, scale }, When::ALL)?;
             }
             Op::SiluMul { gate, up, out } => {
                 let rows = rows_of(plan, out);

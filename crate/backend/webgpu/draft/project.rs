@@ -1,7 +1,7 @@
 //! Products with few lines: of one weight or several, of a line as it is or normed on the way.
 
 use super::{
-    Draft, Drafts, FEW_LINES, Shape, matrix, needs, place, place4, planes, rows_of, vector_at, whole,
+    Draft, Drafts, FEW_LINES, Shape, When, matrix, needs, place, place4, planes, rows_of, vector_at, whole,
 };
 use crate::backend::webgpu::arrange::Part;
 use crate::error::Result;
@@ -95,10 +95,7 @@ impl Drafts<'_> {
             [buffer.clone(), buffer]
         };
         let (x_offset, x_stride) = place4(plan, p.x)?;
-        let (norm_at, eps) = match p.norm {
-            Some(norm) => ((vector_at(memory, norm.weight)? / 16) as u32, norm.eps),
-            None => (0, 0.0),
-        };
+        let (norm_at, eps) = self.norm(p.norm)?;
         let [segment0, segment1, segment2] = segments;
         let params = MatVec {
             segment0,
@@ -120,6 +117,7 @@ impl Drafts<'_> {
             params: params.words(),
             rows: rows_of(plan, first.out),
             min_lines: 1,
+            when: When::ALL,
             shapes: vec![Shape { max_lines: FEW_LINES, ..Shape::new(kernel, groups).of(&formats) }],
             weight_bytes: parts.iter().map(Part::bytes).sum(),
         });

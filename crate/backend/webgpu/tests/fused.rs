@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::support::{ALL, Oracle, Random, even_blocks, limits, load, open, relative_l2};
+use super::support::{ALL, Held, Oracle, Random, even_blocks, limits, load, open, relative_l2};
 use crate::backend::webgpu::{Matvec, WebGpuBackend, WebGpuOptions};
-use crate::backend::{Backend, RunLimits};
+use crate::backend::{Backend, RunLimits, RunStats};
 use crate::model::{Model, Outline};
-use crate::plan::state::PageId;
+use crate::plan::state::{PAGE_TOKENS, PageId};
 use crate::plan::{Batch, Plan, Row, WeightKind};
 use crate::quant::GgmlType;
 
@@ -90,7 +90,7 @@ fn agrees(what: &str, backend: &mut WebGpuBackend, plan: &Arc<Plan>, bytes: &[Ve
     for (i, rows) in runs.iter().enumerate() {
         let batch = Batch { rows, tables };
         let got = logits(backend, &batch);
-        oracle.run(&batch);
+        oracle.run(&batch, &Held::read(backend, &batch));
         let error = relative_l2(&got, oracle.buffer(plan.logits));
         assert!(error < 3e-5, "{what}, run {i}: relative error {error}");
     }
@@ -140,4 +140,53 @@ fn models_of_split_weights_agree_with_the_references() {
         let (plan, bytes) = model(&outline("qwen3", 2), |_| GgmlType::Q8_0);
         agrees(&format!("{most} bytes a binding"), &mut backend, &plan, &bytes);
     }
+}
+
+/// What preparing a plan costs, then a token at this position: dispatches beside the sampler's two.
+fn costs(outline: &Outline, position: u32, options: WebGpuOptions) -> Option<(RunStats, RunStats)> {
+    let mut backend = open(options)?;
+    let (plan, bytes) = model(outline, |name| match name {
+        n if n.contains("attn_v") => GgmlType::Q6K,
+        n if n.contains("down") => GgmlType::Q5_0,
+        n if n.contains("blk") => GgmlType::Q4K,
+        _ => GgmlType::Q8_0,
+    });
+    let n_pages = position as usize / PAGE_TOKENS + 1;
+    load(&mut backend, &plan, &bytes, user(16, n_pages));
+    let prepared = backend.take_stats();
+    let table: Vec<PageId> = (0..n_pages as u32).map(PageId).collect();
+    logits(&mut backend, &Batch { rows: &[row(0, position, true)], tables: &[&table] });
+    Some((prepared, backend.take_stats()))
+}
+
+#[test]
+fn a_token_is_five_dispatches_a_layer_and_two() {
+    for (architecture, layers) in [("qwen2", 24), ("qwen3", 28)] {
+        let outline = outline(architecture, layers);
+        for (position, dispatches) in [(0, 5 * layers + 2), (511, 5 * layers + 2), (512, 6 * layers + 2)] {
+            let options = WebGpuOptions { default_limits: true, ..Default::default() };
+            let Some((prepared, token)) = costs(&outline, position, options) else { return };
+            assert_eq!(token.dispatches, u64::from(dispatches), "{architecture} at {position}");
+            assert_eq!((token.submits, token.bind_groups_created, token.buffers_created), (1, 0, 0));
+            assert_eq!(token.pipelines_created, 0);
+            // Four formats, two of them side by side in one dispatch.
+            assert!(prepared.pipelines_created <= 25, "{} pipelines", prepared.pipelines_created);
+        }
+    }
+}
+
+#[test]
+fn split_weights_cost_a_dispatch_a_part() {
+    let mut outline = outline("qwen2", 4);
+    (outline.intermediate_size, outline.vocab) = (768, 1000);
+    let token = |most| {
+        let options =
+            WebGpuOptions { default_limits: true, max_weight_binding: Some(most), ..Default::default() };
+        costs(&outline, 0, options).map(|(_, token)| token.dispatches)
+    };
+    // A table of 1000 rows is two parts; everything else fits.
+    let Some(dispatches) = token(250_000) else { return };
+    assert_eq!(dispatches, 2 + 5 * 4 + 2);
+    // Gates and what they gate no longer fit a binding together: norm, two products, their product.
+    assert_eq!(token(120_000).unwrap(), 3 + (5 + 3) * 4 + 3);
 }

@@ -8,6 +8,7 @@ use crate::backend::webgpu::{WebGpuBackend, WebGpuOptions};
 use crate::backend::{Backend, RunLimits};
 use crate::error::Code;
 use crate::kernels::{self, Lines, LinesMut, store_kv::Pool};
+use crate::plan::state::{PAGE_TOKENS, PageId};
 use crate::plan::{Batch, BufferId, LayerState, Op, Plan, RowSet, Slice, Weight, WeightId, WeightKind};
 use crate::quant::{self, GgmlType};
 
@@ -251,7 +252,8 @@ impl Oracle {
         out
     }
 
-    pub(super) fn run(&mut self, batch: &Batch<'_>) {
+    /// Runs what the GPU has run.
+    pub(super) fn run(&mut self, batch: &Batch<'_>, state: &Held) {
         let plan = self.plan.clone();
         for (data, b) in self.buffers.iter_mut().zip(&plan.buffers) {
             let lines = match b.rows {
@@ -317,7 +319,11 @@ impl Oracle {
                     .unwrap();
                 }
                 Op::StoreKv { layer, k, v } => {
-                    let (k, v) = (view(k), view(v));
+                    let [k, v] = [(k, false), (v, true)].map(|(s, is_value)| {
+                        let own: Vec<f32> = view(s).iter().flatten().copied().collect();
+                        (state.held(&plan, batch, layer, is_value, &own), s.width as usize)
+                    });
+                    let [k, v] = [&k, &v].map(|(data, width)| Lines::packed(data, *width).unwrap());
                     let (keys, values) = &mut self.state[layer as usize];
                     kernels::store_kv::reference(batch.rows, batch.tables, k, v, keys, values).unwrap();
                 }
@@ -350,6 +356,51 @@ impl Oracle {
                 self.buffers[id.0 as usize] = std::mem::take(target);
             }
         }
+    }
+}
+
+/// What a GPU holds of keys and values, by page. Two devices that round to integers of 16 bits what they computed with
+/// other last bits differ by a whole step now and then: the oracle takes the GPU's integers, once it has seen that each
+/// is within a step of its own.
+pub(super) struct Held(Vec<Vec<u8>>);
+
+impl Held {
+    pub(super) fn read(backend: &mut WebGpuBackend, batch: &Batch<'_>) -> Self {
+        let n_pages = batch.tables.iter().copied().flatten().map(|p| p.0 + 1).max().unwrap_or(0);
+        Self((0..n_pages).map(|p| pollster::block_on(backend.read_page(PageId(p))).unwrap()).collect())
+    }
+
+    /// The rows' keys or values of a layer, for what the references say they are.
+    fn held(&self, plan: &Plan, batch: &Batch<'_>, layer: u32, is_value: bool, own: &[f32]) -> Vec<f32> {
+        let sizes = |layer: &LayerState| {
+            let LayerState::Attention { n_kv_heads, head_dim } = *layer;
+            (n_kv_heads as usize, head_dim as usize)
+        };
+        let bytes = |(heads, dim): (usize, usize)| PAGE_TOKENS * heads * (2 * 2 * dim + 2 * 4);
+        let layer_at: usize = plan.layers[..layer as usize].iter().map(|l| bytes(sizes(l))).sum();
+        let (heads, dim) = sizes(&plan.layers[layer as usize]);
+        let integers = PAGE_TOKENS * heads * dim * 2;
+        let mut all = Vec::with_capacity(own.len());
+        for (row, own) in batch.rows.iter().zip(own.chunks_exact(heads * dim)) {
+            let (page, slot) = (row.position as usize / PAGE_TOKENS, row.position as usize % PAGE_TOKENS);
+            let page = &self.0[batch.tables[row.sequence as usize][page].0 as usize][layer_at..];
+            for (head, own) in own.chunks_exact(dim).enumerate() {
+                let at = 2 * integers + 4 * ((2 * head + usize::from(is_value)) * PAGE_TOKENS + slot);
+                let scale = f32::from_le_bytes(page[at..at + 4].try_into().unwrap());
+                for (i, own) in own.iter().enumerate() {
+                    let four = match is_value {
+                        true => integers + 8 * ((head * PAGE_TOKENS + slot) * (dim / 4) + i / 4),
+                        false => 8 * ((head * (dim / 4) + i / 4) * PAGE_TOKENS + slot),
+                    };
+                    let at = four + 2 * (i % 4);
+                    let value = f32::from(i16::from_le_bytes([page[at], page[at + 1]])) * scale;
+                    let error = (value - own).abs();
+                    assert!(error <= 1.5 * scale, "{value} is held for {own}, in steps of {scale}");
+                    all.push(value);
+                }
+            }
+        }
+        all
     }
 }
 

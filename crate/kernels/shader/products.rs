@@ -1,0 +1,101 @@
+//! Kernels of matrix products.
+
+use super::{Binding, Kernel, SCALAR, VEC4, params, read, write};
+
+const MATVEC: Kernel = Kernel {
+    name: "matvec",
+    params: params::MatVec::WGSL,
+    buffers: &[
+        read("quants", "array<vec4<u32>>"),
+        read("scales", "array<u32>"),
+        read("x", VEC4),
+        read("vectors", VEC4),
+        write("out", SCALAR),
+    ],
+    reads_weights: true,
+    reads_state: false,
+    constants: &[],
+    source: include_str!("../matmul/matvec.wgsl"),
+};
+
+/// A shape of the product with few lines, bound by the bytes of the weight: `tiles` of weight rows a workgroup,
+/// `splits` threads a row. It comes as it is, of a normed line, and as a normed line's product with its gate.
+#[derive(Debug)]
+pub struct MatVec {
+    pub plain: Kernel,
+    pub normed: Kernel,
+    pub gated: Kernel,
+}
+
+macro_rules! matvec {
+    ($shape:literal, $tiles:literal, $gated_tiles:literal, $splits:literal) => {
+        MatVec {
+            plain: Kernel {
+                name: concat!("matvec ", $shape),
+                constants: &[
+                    ("tiles", $tiles),
+                    ("splits", $splits),
+                    ("segments", 3),
+                    ("norm", 0),
+                    ("gated", 0),
+                ],
+                ..MATVEC
+            },
+            normed: Kernel {
+                name: concat!("normed matvec ", $shape),
+                constants: &[
+                    ("tiles", $tiles),
+                    ("splits", $splits),
+                    ("segments", 3),
+                    ("norm", 1),
+                    ("gated", 0),
+                ],
+                ..MATVEC
+            },
+            gated: Kernel {
+                name: concat!("gated matvec ", $shape),
+                constants: &[
+                    ("tiles", $gated_tiles),
+                    ("splits", $splits),
+                    ("segments", 3),
+                    ("norm", 1),
+                    ("gated", 1),
+                ],
+                ..MATVEC
+            },
+        }
+    };
+}
+
+/// Few weight rows need many threads each to fill a GPU.
+pub static MATVEC_NARROW: MatVec = matvec!("narrow", 1, 1, 16);
+/// Many rows fill a GPU by themselves, and a thread with several reads its activations once for all of them.
+pub static MATVEC_WIDE: MatVec = matvec!("wide", 4, 2, 8);
+/// A software adapter has no need of many threads.
+pub static MATVEC_SERIAL: MatVec = matvec!("serial", 4, 4, 4);
+
+const MATMUL_BUFFERS: &[Binding] = &[
+    read("quants", "array<vec4<u32>>"),
+    read("scales", "array<u32>"),
+    read("x", VEC4),
+    read("bias", SCALAR),
+    write("out", SCALAR),
+];
+
+const fn matmul(name: &'static str, constants: &'static [(&'static str, usize)]) -> Kernel {
+    Kernel {
+        name,
+        params: params::MatMul::WGSL,
+        buffers: MATMUL_BUFFERS,
+        reads_weights: true,
+        reads_state: false,
+        constants,
+        source: include_str!("../matmul/matmul.wgsl"),
+    }
+}
+
+/// The many-row shape of a matrix product, bound by arithmetic: 64 weight rows times `lines` a workgroup.
+pub const MATMUL_32: Kernel = matmul("matmul 32", &[("lines", 32)]);
+pub const MATMUL_64: Kernel = matmul("matmul 64", &[("lines", 64)]);
+/// Weight rows that a workgroup of the many-row product covers.
+pub const MATMUL_COLS: usize = 64;

@@ -1,0 +1,45 @@
+
+// A head of x as it is used: normed where it is, then rotated.
+
+// WGSL's sin and cos are not exact for large angles, so the angle of a position is put together from two tables made in
+// f64: positions 0..255 first, then multiples of 256.
+fn rotation(position: u32, pair: u32) -> vec2<f32> {
+    let low = rotations[(position % 256u) * params.pairs + pair];
+    let high = rotations[(256u + position / 256u) * params.pairs + pair];
+    return vec2<f32>(low.x * high.x - low.y * high.y, low.y * high.x + low.x * high.y);
+}
+
+// Four values from 4 * part on of the head that starts at `at`, as a norm leaves them but for its factor.
+fn weighed(at: u32, part: u32, normed: u32, norm_at: u32) -> vec4<f32> {
+    let values = x[at + part];
+    if normed == 0u {
+        return values;
+    }
+    return values * vectors[norm_at + part];
+}
+
+// Four values of a head at a position. Units: quarters of a head.
+fn head_quarter(at: u32, part: u32, position: u32, normed: u32, norm_at: u32, eps: f32) -> vec4<f32> {
+    var factor = 1.0;
+    if normed != 0u {
+        var sum = 0.0;
+        for (var i = 0u; i < params.head_dim; i++) {
+            sum += dot(x[at + i], x[at + i]);
+        }
+        factor = 1.0 / sqrt(sum / f32(params.head_dim * 4u) + eps);
+    }
+    var values = weighed(at, part, normed, norm_at);
+{% for c in range(4) %}
+    {
+        let i = part * 4u + {{ c }}u;
+        if i < 2u * params.pairs {
+            let is_first = i < params.pairs;
+            let other = select(i - params.pairs, i + params.pairs, is_first);
+            let turn = rotation(position, min(i, other));
+            let opposite = weighed(at, other / 4u, normed, norm_at)[other % 4u];
+            values[{{ c }}] = values[{{ c }}] * turn.x + opposite * select(turn.y, -turn.y, is_first);
+        }
+    }
+{% endfor %}
+    return values * factor;
+}
