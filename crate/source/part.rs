@@ -16,7 +16,7 @@ use super::world::Files;
 use crate::error::{Code, Error, Result};
 
 /// Chunks that are asked for ahead of the one in use: as many as come while a header is made sense of.
-const AHEAD: usize = 4;
+const AHEAD: usize = 8;
 
 /// Where the bytes come from at the moment, for whoever shows it.
 #[derive(Debug)]

@@ -52,6 +52,8 @@ impl Cpu {
 }
 
 /// `[rows, cols]`, four rows interleaved; rows are filled up to a multiple of four with zeros.
+///
+/// Memory is reserved at once and grows row by row: to clear all of it beforehand takes as long as to read it from storage.
 #[derive(Debug)]
 pub struct Matrix {
     ty: GgmlType,
@@ -63,7 +65,7 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// A matrix of zeros.
+    /// A matrix whose rows are yet to come.
     ///
     /// # Errors
     /// `internal` where a row is not whole blocks, `out-of-memory`.
@@ -78,7 +80,6 @@ impl Matrix {
         let bytes = usize::try_from(Self::bytes_of(ty, rows, cols)?).map_err(|_| no_memory())?;
         let mut data = Vec::new();
         data.try_reserve_exact(bytes).map_err(|e| no_memory().with_cause(e))?;
-        data.resize(bytes, 0);
         Ok(Self { ty, rows, cols, row_bytes, data })
     }
 
@@ -100,9 +101,9 @@ impl Matrix {
         self.rows
     }
 
-    /// Bytes held.
+    /// Bytes that all rows take.
     pub fn bytes(&self) -> usize {
-        self.data.len()
+        self.rows.div_ceil(TILE_ROWS) * TILE_ROWS * self.row_bytes
     }
 
     /// Bytes of a row.
@@ -126,17 +127,30 @@ impl Matrix {
         })?;
         let stripe = TILE_ROWS * self.row_bytes;
         for (row, bytes) in (first..).zip(bytes.chunks_exact(self.row_bytes)) {
-            let tiles = &mut self.data[row / TILE_ROWS * stripe..][..stripe];
+            let start = row / TILE_ROWS * stripe;
+            if self.data.len() < start + stripe {
+                // Within what `new` reserved.
+                self.data.resize(start + stripe, 0);
+            }
+            let tiles = &mut self.data[start..start + stripe];
             (self.ty.format().cpu.interleave)(row % TILE_ROWS, bytes, tiles);
         }
         Ok(())
     }
 
+    /// Whether every row has come.
+    fn check_complete(&self, what: &str) -> Result<()> {
+        check(self.data.len() == self.bytes(), what, || {
+            format!("{} of {} bytes of the weight have come", self.data.len(), self.bytes())
+        })
+    }
+
     /// Row `i` in f32.
     ///
     /// # Errors
-    /// `internal` where there is no such row or `out` is not as long as it.
+    /// `internal` where there is no such row or `out` is not as long as it, or rows are missing.
     pub fn decode_row(&self, i: usize, out: &mut [f32]) -> Result<()> {
+        self.check_complete("embed")?;
         check(i < self.rows && out.len() == self.cols, "embed", || {
             format!("row {i} of {} into {} of {} values", self.rows, out.len(), self.cols)
         })?;
@@ -185,6 +199,7 @@ impl Matrix {
                 )
             },
         )?;
+        self.check_complete("matmul")?;
         let out = SharedLines::new(&mut out);
         let product =
             |stripes| Product { tiles: &self.data, cols: self.cols, bias, accumulate, out, stripes };
