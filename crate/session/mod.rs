@@ -227,6 +227,7 @@ impl Session {
         let cached = self.acquire(generation.prompt);
         let result = self.answer(backend, &generation, cached, on_event).await;
         if result.is_err() {
+            backend.stop_choosing();
             self.discard();
         }
         result

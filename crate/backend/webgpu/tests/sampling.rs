@@ -73,6 +73,7 @@ fn every_params(seed: u64) -> Vec<Params> {
         Params { temperature: 1.7, top_k: 700, top_p: 0.99, ..d() },
         Params { top_p: 0.9, ..d() },
         Params { top_p: 1e-9, ..d() },
+        Params { top_p: 1e-20, ..d() },
         Params { top_p: 0.999_999_9, temperature: 30.0, ..d() },
         Params { min_p: 0.05, temperature: 1.5, ..d() },
         Params { min_p: 1.0, ..d() },
