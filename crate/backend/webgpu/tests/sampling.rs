@@ -130,6 +130,26 @@ fn thousands_of_draws_without_one_that_differs() {
 }
 
 #[test]
+fn what_is_kept_is_exact() {
+    let random = &mut Random::new(12);
+    let Some(mut backend) = prepared(2000) else { return };
+    for seed in 0..24 {
+        // Scores close together, in pairs that are equal; so hot that one kept too many or too few is soon seen.
+        let logits: Vec<f32> = (0..2000).map(|_| (random.below(1000) as f32).sqrt() * 0.4).collect();
+        let hot = Params { seed, temperature: 100.0, ..Params::default() };
+        let (few, share) = (1 + seed as u32 % 7, 1e-3 * (1.0 + seed as f32));
+        for params in [
+            Params { top_k: few, ..hot.clone() },
+            Params { top_p: share, ..hot.clone() },
+            Params { top_k: 40, top_p: 0.02 * (1.0 + seed as f32), ..hot.clone() },
+            Params { min_p: 1.0 - share, ..hot.clone() },
+        ] {
+            agree(&mut backend, &logits, &params, &[], 40);
+        }
+    }
+}
+
+#[test]
 fn hostile_logits() {
     const NONE: f32 = f32::NEG_INFINITY;
     let n = 1500;
