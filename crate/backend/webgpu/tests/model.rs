@@ -154,8 +154,11 @@ fn a_context_longer_than_one_chunk_of_keys() {
             let rows = sequence(random, 0, first..first + 200);
             both(&mut backend, &mut oracle, &plan, &Batch { rows: &rows, tables });
         }
-        let rows = sequence(random, 0, 1400..1401);
-        both(&mut backend, &mut oracle, &plan, &Batch { rows: &rows, tables });
+        // One row, then several of the sequence at once.
+        for positions in [1400..1401, 1401..1404] {
+            let rows = sequence(random, 0, positions);
+            both(&mut backend, &mut oracle, &plan, &Batch { rows: &rows, tables });
+        }
     }
 }
 
@@ -250,5 +253,71 @@ fn the_footprint_is_what_the_device_holds() {
         // The kernels' parameters come on top.
         let params = backend.memory_bytes() - needs.total();
         assert!(params < 64 << 10, "{params} bytes more than {needs:?}");
+    }
+}
+
+#[test]
+fn keys_and_values_of_any_size_are_held() {
+    let (n_heads, head_dim) = (2, 32);
+    let width = n_heads * head_dim;
+    // Queries, keys, values; beyond f16 both ways, and scores that one position takes alone.
+    for [q, k, v] in
+        [[0.0, 0.0, 0.0], [1.0, 7e4, 1e6], [1e-3, 1e4, 3e37], [1e15, 1e15, 1.0], [1e-30, 1e30, 1e-30]]
+    {
+        let Some(mut backend) = open(WebGpuOptions { fuse: true, ..Default::default() }) else { return };
+        let random = &mut Random::new(8);
+        let mut p = Builder { freqs: vec![1.0, 0.1], ..Default::default() };
+        p.layers.push(LayerState::Attention { n_kv_heads: n_heads as u32, head_dim: head_dim as u32 });
+        let table: Vec<u8> = (0..VOCAB * 3 * width)
+            .flat_map(|i| (random.unit() * [q, k, v][i % (3 * width) / width]).to_le_bytes())
+            .collect();
+        let table = p.weight(GgmlType::F32, WeightKind::Matrix, VOCAB, 3 * width, table);
+        let qkv = p.buffer("qkv", 3 * width, RowSet::All);
+        p.ops.push(Op::Embed { table, out: qkv });
+        let [q, k, v] = [0, 1, 2].map(|i| Slice { offset: (i * width) as u32, width: width as u32, ..qkv });
+        let head_dim = head_dim as u32;
+        p.ops.extend([
+            Op::Rope { x: q, head_dim },
+            Op::Rope { x: k, head_dim },
+            Op::StoreKv { layer: 0, k, v },
+        ]);
+        let out = p.buffer("out", width, RowSet::All);
+        p.ops.push(Op::Attention { layer: 0, q, out, n_heads: n_heads as u32, scale: 0.25 });
+        let (plan, weights) = p.finish(out.buffer);
+        load(&mut backend, &plan, &weights, limits(70, 2));
+        let mut oracle = Oracle::new(&plan, &weights, 2);
+        // Stored before attention, then on its way.
+        for positions in [0..70, 70..71, 71..72] {
+            let rows = sequence(random, 0, positions);
+            let batch = Batch { rows: &rows, tables: &[&[PageId(1), PageId(0)]] };
+            backend.run(&batch).unwrap();
+            oracle.run(&batch, &Held::read(&mut backend, &batch));
+            let (got, want) = (read(&mut backend, out.buffer), oracle.buffer(out.buffer));
+            let largest = want.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+            for (got, want) in got.iter().zip(want) {
+                assert!((got - want).abs() <= 2e-5 * largest, "{got} for {want}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_number_shows_in_rows_that_see_it_alone() {
+    for fuse in [false, true] {
+        let Some(mut backend) = open(WebGpuOptions { fuse, ..Default::default() }) else { return };
+        let (plan, mut weights) = model(4, 2, 32, 16);
+        // The last token's embedding.
+        let n = weights[0].len();
+        weights[0][n - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+        load(&mut backend, &plan, &weights, limits(8, 1));
+        let row = |position, token| Row { token, sequence: 0, position, output: true };
+        let mut position = 0;
+        for (token, broken) in [(1, false), (VOCAB as u32 - 1, true), (1, true)] {
+            backend.run(&Batch { rows: &[row(position, token)], tables: &[&[PageId(0)]] }).unwrap();
+            let logits = read(&mut backend, plan.logits);
+            assert_eq!(logits.iter().all(|v| v.is_nan()), broken, "{token}");
+            assert_eq!(logits.iter().all(|v| v.is_finite()), !broken, "{token}");
+            position += 1;
+        }
     }
 }
