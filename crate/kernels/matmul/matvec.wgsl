@@ -80,14 +80,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
 {% endif %}
     workgroupBarrier();
-    let row = first_row + thread;
-    if thread >= {{ rows }}u || row >= segment.n_rows {
-        return;
-    }
-    var sum = 0.0;
-    for (var i = 0u; i < {{ splits }}u; i++) {
-        sum += sums[i * {{ tile_rows * weights }}u + thread];
-    }
 {% if norm %}
     // The norm's factor is the same for the whole line: it waits until the products are added up.
     var total = 0.0;
@@ -95,24 +87,35 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         total += squares[i];
     }
     let factor = 1.0 / sqrt(total / f32(params.groups * 32u) + params.eps);
-    sum *= factor;
 {% endif %}
+    for (var nth = thread; nth < {{ rows }}u; nth += {{ tile_rows * splits }}u) {
+        let row = first_row + nth;
+        if row >= segment.n_rows {
+            return;
+        }
+        var sum = sum_of(nth){{ " * factor" if norm else "" }};
 {% if gated %}
-    var up = 0.0;
-    for (var i = 0u; i < {{ splits }}u; i++) {
-        up += sums[i * {{ tile_rows * weights }}u + {{ rows }}u + thread];
-    }
-    // sigmoid from exp of a value that is never positive: no overflow.
-    let e = exp(-abs(sum));
-    sum *= select(e, 1.0, sum >= 0.0) / (1.0 + e) * (up * factor);
+        // sigmoid from exp of a value that is never positive: no overflow.
+        let e = exp(-abs(sum));
+        sum *= select(e, 1.0, sum >= 0.0) / (1.0 + e) * (sum_of({{ rows }}u + nth) * factor);
 {% endif %}
-    if segment.has_bias != 0u {
-        let at = segment.bias_at + row;
-        sum += vectors[at / 4u][at % 4u];
+        if segment.has_bias != 0u {
+            let at = segment.bias_at + row;
+            sum += vectors[at / 4u][at % 4u];
+        }
+        let at = segment.out_offset + line * params.out_stride + row;
+        if params.accumulate != 0u {
+            sum += out[at];
+        }
+        out[at] = sum;
     }
-    let at = segment.out_offset + line * params.out_stride + row;
-    if params.accumulate != 0u {
-        sum += out[at];
+}
+
+// What the threads that share a row have of it.
+fn sum_of(nth: u32) -> f32 {
+    var sum = 0.0;
+    for (var i = 0u; i < {{ splits }}u; i++) {
+        sum += sums[i * {{ tile_rows * weights }}u + nth];
     }
-    out[at] = sum;
+    return sum;
 }

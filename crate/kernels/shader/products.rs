@@ -71,8 +71,8 @@ macro_rules! matvec {
 pub static MATVEC_NARROW: MatVec = matvec!("narrow", 1, 1, 16);
 /// Many rows fill a GPU by themselves, and a thread with several reads its activations once for all of them.
 pub static MATVEC_WIDE: MatVec = matvec!("wide", 4, 2, 8);
-/// A software adapter has no need of many threads.
-pub static MATVEC_SERIAL: MatVec = matvec!("serial", 4, 4, 4);
+/// A software adapter has no need of many threads: one a row.
+pub static MATVEC_SERIAL: MatVec = matvec!("serial", 4, 4, 1);
 
 const MATMUL_BUFFERS: &[Binding] = &[
     read("quants", "array<vec4<u32>>"),
