@@ -197,6 +197,26 @@ fn an_answer_that_is_left_leaves_nothing_behind() {
 }
 
 #[test]
+fn an_error_on_the_gpu_is_the_cpu_s_and_the_engine_answers_on() {
+    let spec = qwen3();
+    let Some(mut engine) = load(&spec, 256) else { return };
+    let prompt = ids(3, 20);
+    answer(&mut engine, &prompt, &sampled(1, 80));
+    // Together they are more than the largest number.
+    let broken = GenerateOptions { logit_bias: vec![(5, f32::MAX); 2], ..sampled(2, 40) };
+    let errors = [None, Some(0)].map(|logprobs| {
+        let options = GenerateOptions { logprobs, ..broken.clone() };
+        let prompt = Prompt::Ids(prompt.clone());
+        let result = block_on(engine.generate(&prompt, &options, &mut |_| ControlFlow::Continue(())));
+        let error = result.unwrap_err();
+        (error.code(), error.to_string())
+    });
+    assert_eq!(errors[0], errors[1]);
+    assert!(errors[0].0 == Code::Internal && errors[0].1.contains("token 5"), "{errors:?}");
+    goes_on(&mut engine, &spec, 256, &prompt, 0);
+}
+
+#[test]
 fn the_context_is_used_to_its_last_token() {
     let spec = qwen3();
     for context in [64, 65, 100, 128] {
