@@ -10,6 +10,7 @@ mod draft;
 mod memory;
 mod pipelines;
 mod program;
+mod run;
 mod sampling;
 #[cfg(test)]
 mod tests;
@@ -31,7 +32,6 @@ use self::sampling::Sampling;
 use self::weights::{Progress, Uploader};
 use super::{Backend, BackendInfo, BackendKind, RunLimits, RunStats};
 use crate::error::{Code, Error, Result};
-use crate::kernels::shader::run;
 use crate::plan::fuse::Fusion;
 use crate::plan::merge::{Merged, merge};
 use crate::plan::state::{PageCopy, PageId};
@@ -191,88 +191,6 @@ impl WebGpuBackend {
             n_tokens,
         });
         Ok(())
-    }
-
-    /// Submits a run, with the choice of a token where a draw is given.
-    fn submit(&mut self, batch: &Batch<'_>, draw: Option<u32>) -> Result<()> {
-        self.gpu.check()?;
-        let p = self.prepared.as_mut().ok_or_else(not_prepared)?;
-        p.last = Counts::NONE;
-        let may_choose = p.sampling.as_ref().is_some_and(Sampling::is_started);
-        let counts = batch::write(batch, p.limits, p.n_tokens, may_choose, &mut p.words)?;
-        let mut sampling = match draw {
-            None => None,
-            Some(draw) => {
-                let sampling = p.sampling.as_mut().ok_or_else(no_sampling)?;
-                sampling.check()?;
-                if counts.outputs != 1 {
-                    return Err(Error::internal(format!("a choice among {} rows of logits", counts.outputs)));
-                }
-                p.words[run::DRAW] = draw;
-                Some(sampling)
-            }
-        };
-        if counts.rows == 0 {
-            return Ok(());
-        }
-        p.last = counts;
-        // The first word is the GPU's own.
-        let at = run::CHOSEN + 1;
-        let bytes: &[u8] = bytemuck::cast_slice(&p.words[at..]);
-        self.gpu.queue.write_buffer(&p.memory.run, 4 * at as u64, bytes);
-        let written = bytes.len() as u64;
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        let recorded = {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            let mut recorded = p.program.record(&mut pass, counts);
-            if let Some(sampling) = &sampling {
-                recorded.dispatches += sampling.record(&mut pass);
-            }
-            recorded
-        };
-        // Here and not when it is asked for: one submit a run.
-        if let Some(sampling) = &sampling {
-            sampling.record_copies(&mut encoder, &p.memory.run);
-        } else if counts.outputs > 0 {
-            let line = u64::from(p.plan.buffer(p.plan.logits).width) * 4;
-            let logits = p.memory.slot(p.plan.logits);
-            encoder.copy_buffer_to_buffer(logits, 0, &p.memory.readback, 0, line * u64::from(counts.outputs));
-        }
-        let submission = self.gpu.queue.submit([encoder.finish()]);
-        if let Some(sampling) = &mut sampling {
-            sampling.submitted(submission);
-        }
-        self.count(|s| {
-            s.submits += 1;
-            s.dispatches += recorded.dispatches;
-            s.weight_bytes_read += recorded.weight_bytes;
-            s.bytes_written += written;
-        });
-        Ok(())
-    }
-
-    /// Copies ranges one after the other into a buffer that can be mapped, and hands out what it then holds.
-    async fn read_ranges(
-        &self,
-        ranges: &[(&wgpu::Buffer, u64, u64)],
-        take: impl FnOnce(&[u8]),
-    ) -> Result<()> {
-        let bytes: u64 = ranges.iter().map(|r| r.2).sum();
-        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let staging = self.gpu.checked(|| Ok(self.gpu.buffer("read back", bytes, usage))).await?;
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        let mut at = 0;
-        for &(buffer, offset, n) in ranges {
-            encoder.copy_buffer_to_buffer(buffer, offset, &staging, at, n);
-            at += n;
-        }
-        self.gpu.queue.submit([encoder.finish()]);
-        self.count(|s| {
-            s.submits += 1;
-            s.buffers_created += 1;
-            s.bytes_read_back += bytes;
-        });
-        self.gpu.read(&staging, bytes, take).await
     }
 }
 
