@@ -2,6 +2,7 @@
 
 pub mod backend;
 pub mod chat;
+mod check;
 pub mod engine;
 pub mod error;
 pub mod gguf;

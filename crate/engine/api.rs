@@ -99,6 +99,16 @@ pub enum Phase {
     Ready,
 }
 
+/// What a small model gave on the device, beside the plain references.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SelfCheck {
+    /// Of the logits: about 1e-4 where all is well.
+    pub relative_error: f64,
+    /// Only the plainest kernels compute rightly on this device; this is what the others did.
+    pub plain_kernels: Option<String>,
+}
+
 /// What was loaded, and on what it runs.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -120,6 +130,8 @@ pub struct EngineInfo {
     pub threads: usize,
     /// Why this backend, in a sentence.
     pub why: String,
+    /// On WebGPU: whether the device was found to compute what it should, before the weights came.
+    pub self_check: Option<SelfCheck>,
     /// Bytes held for weights, state and scratch.
     pub memory_bytes: u64,
     /// Whether the chat template knows tools and thinking.

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::fit::{self, GpuLimits, Machine, Subject};
-use super::{BackendChoice, LoadOptions};
+use super::{BackendChoice, LoadOptions, SelfCheck};
 use crate::backend::cpu::CpuBackend;
 use crate::backend::webgpu::{Room, WebGpuBackend, WebGpuOptions};
 use crate::backend::{Backend, BackendKind, RunLimits};
+use crate::check as selfcheck;
 use crate::error::{Code, Error, Result};
 use crate::plan::Plan;
 use crate::plan::state::PAGE_TOKENS;
@@ -46,14 +47,24 @@ pub(super) fn run_limits(context_length: u32) -> RunLimits {
     }
 }
 
-/// The backend to use, prepared, and why it was chosen. What cannot fit is refused here, before the weights.
+/// A backend that is ready for weights.
+pub(super) struct Prepared {
+    pub(super) backend: Box<dyn Backend>,
+    /// Why it was chosen.
+    pub(super) why: String,
+    pub(super) self_check: Option<SelfCheck>,
+}
+
+/// The backend to use. What cannot fit is refused here, before the weights; `miniature` is to find out whether a GPU
+/// computes what it should.
 pub(super) async fn prepare(
     options: &LoadOptions,
     plan: &Arc<Plan>,
+    miniature: &Arc<Plan>,
     limits: RunLimits,
     trained_context: u32,
     context: u32,
-) -> Result<(Box<dyn Backend>, String)> {
+) -> Result<Prepared> {
     let check = |backend, gpu| match &options.machine {
         None => Ok(()),
         Some(machine) => {
@@ -63,13 +74,13 @@ pub(super) async fn prepare(
     };
     let why = match options.backend {
         BackendChoice::Cpu => "the CPU was asked for".to_owned(),
-        choice => match prepare_webgpu(choice, plan, limits, &check).await {
-            Ok(backend) => {
+        choice => match prepare_webgpu(choice, plan, miniature, limits, &check).await {
+            Ok((backend, self_check)) => {
                 let why = match choice {
-                    BackendChoice::WebGpu => "WebGPU was asked for",
-                    _ => "a WebGPU adapter is available",
+                    BackendChoice::WebGpu => "WebGPU was asked for".to_owned(),
+                    _ => "a WebGPU adapter is available".to_owned(),
                 };
-                return Ok((backend, why.to_owned()));
+                return Ok(Prepared { backend, why, self_check: Some(self_check) });
             }
             Err(error) if choice == BackendChoice::WebGpu => return Err(error),
             Err(error) => format!("WebGPU is not used: {error}"),
@@ -82,15 +93,16 @@ pub(super) async fn prepare(
     };
     let mut backend = Box::new(CpuBackend::new(pool));
     backend.prepare(plan.clone(), limits).await?;
-    Ok((backend, why))
+    Ok(Prepared { backend, why, self_check: None })
 }
 
 async fn prepare_webgpu(
     choice: BackendChoice,
     plan: &Arc<Plan>,
+    miniature: &Arc<Plan>,
     limits: RunLimits,
     check: &dyn Fn(BackendKind, Option<GpuLimits>) -> Result<()>,
-) -> Result<Box<dyn Backend>> {
+) -> Result<(Box<dyn Backend>, SelfCheck)> {
     let mut backend = Box::new(WebGpuBackend::new(WebGpuOptions::default()).await?);
     let (adapter, software) = (backend.info().adapter.clone(), backend.is_software());
     if choice == BackendChoice::Auto && software {
@@ -109,6 +121,17 @@ async fn prepare_webgpu(
             max_storage_buffer_binding_size: binding,
         }),
     )?;
+    let mut verdict = SelfCheck { relative_error: 0.0, plain_kernels: None };
+    match selfcheck::check(backend.as_mut(), miniature).await {
+        Ok(error) => verdict.relative_error = error,
+        Err(e) => {
+            // The plainest kernels may be right where others are not.
+            backend =
+                Box::new(WebGpuBackend::new(WebGpuOptions { plain: true, ..Default::default() }).await?);
+            verdict.relative_error = selfcheck::check(backend.as_mut(), miniature).await?;
+            verdict.plain_kernels = Some(e.to_string());
+        }
+    }
     backend.prepare(plan.clone(), limits).await?;
-    Ok(backend)
+    Ok((backend, verdict))
 }

@@ -4,6 +4,7 @@ mod blocks;
 mod builder;
 mod config;
 mod dense;
+mod miniature;
 mod outline;
 
 pub use config::{Config, RopeScaling};

@@ -85,11 +85,11 @@ fn may_join(plan: &Plan, buffers: &[BufferId]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::interpreter::Interpreter;
     use crate::plan::state::PageId;
     use crate::plan::{Batch, Row};
     use crate::quant::GgmlType;
     use crate::testing::TestModel;
-    use crate::testing::interpreter::Interpreter;
 
     #[test]
     fn a_merged_plan_computes_what_the_plan_before_did() {

@@ -369,6 +369,8 @@ export interface EngineInfo {
   threadsHint?: string;
   /** Why this backend, in a sentence. */
   why: string;
+  /** On WebGPU: what a small model gave on this GPU beside a plain reference, before the weights came. */
+  selfCheck?: SelfCheck | null;
   /** Bytes held for weights, state and scratch. */
   memoryBytes: number;
   supportsTools: boolean;
@@ -376,6 +378,13 @@ export interface EngineInfo {
   /** The id under which the cache has this model; undefined where it has not. */
   cacheId?: string;
   from: "network" | "cache" | "file";
+}
+
+export interface SelfCheck {
+  /** Of the logits; about 1e-4 where all is well. */
+  relativeError: number;
+  /** Only the plainest kernels compute rightly on this GPU, and they are used; this is what the others did. */
+  plainKernels?: string | null;
 }
 
 export interface MemoryUse {

@@ -1,11 +1,9 @@
 // What a token costs on WebGPU, counted through hooks on the prototypes in the engine's worker, and that its speed does not
 // depend on how long a read-back takes.
 
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { Page, Worker } from "@playwright/test";
-import { expect, ROOT, serve, test as base, type Api, type Site } from "./fixtures.ts";
+import { expect, test as base, type Api, type Site } from "./fixtures.ts";
+import { serveHooked } from "./hooked.ts";
 import { DEEP_QWEN2, DEEP_QWEN3, QWEN2 } from "./models.ts";
 
 interface Counts {
@@ -55,16 +53,9 @@ function hooks(): void {
 const test = base.extend<object, { hooked: Site }>({
   /** The site, with hooks in front of what its workers run. */
   hooked: [async ({}, use) => {
-    const folder = mkdtempSync(join(tmpdir(), "qwenlet-hooked-"));
-    cpSync(join(ROOT, "dist"), folder, { recursive: true });
-    for (const name of readdirSync(join(folder, "pkg")).filter((name) => /^worker-.*\.js$/.test(name))) {
-      const path = join(folder, "pkg", name);
-      writeFileSync(path, `(${hooks.toString()})();\n${readFileSync(path, "utf8")}`);
-    }
-    const site = await serve("--dir", folder);
+    const site = await serveHooked(hooks);
     await use(site);
     await site.close();
-    rmSync(folder, { recursive: true });
   }, { scope: "worker" }],
 });
 

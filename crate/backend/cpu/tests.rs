@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::check::interpreter::Interpreter;
 use crate::kernels::simd::with_scalar;
 use crate::plan::Row;
 use crate::plan::state::{PAGE_TOKENS, PagePool, PageTable};
 use crate::quant::{FORMATS, GgmlType};
-use crate::testing::interpreter::Interpreter;
 use crate::testing::{Rng, TestModel, relative_l2};
 
 const LIMITS: RunLimits =

@@ -191,7 +191,7 @@ impl Gpu {
         submission_index: Option<wgpu::SubmissionIndex>,
     ) -> Result<T> {
         #[cfg(target_arch = "wasm32")]
-        drop(submission_index);
+        let _ = submission_index; // a browser needs no polling
         #[cfg(not(target_arch = "wasm32"))]
         if let Err(e) = self.device.poll(wgpu::PollType::Wait { submission_index, timeout: None }) {
             self.check()?;

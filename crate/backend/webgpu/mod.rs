@@ -26,6 +26,7 @@ use self::batch::Counts;
 use self::device::{Gpu, Reports};
 pub use self::memory::footprint;
 use self::memory::{Memory, State};
+use self::pipelines::Pipelines;
 pub use self::program::Matvec;
 use self::program::{Choice, Program};
 use self::sampling::Sampling;
@@ -49,6 +50,11 @@ pub struct WebGpuOptions {
     pub matvec: Option<Matvec>,
     /// Do several operations in one step though buffers are kept: then only what steps write can be read.
     pub fuse: bool,
+    /// The plainest kernels alone: an operation a step, a thread a row. For devices that compute others wrongly.
+    pub plain: bool,
+    /// Damages a kernel's shader, by name.
+    #[cfg(test)]
+    pub(crate) spoil: Vec<&'static str>,
 }
 
 /// Bytes of weights that may wait in the queue natively before an upload waits for them.
@@ -61,6 +67,7 @@ pub struct WebGpuBackend {
     gpu: Gpu,
     info: BackendInfo,
     options: WebGpuOptions,
+    pipelines: Pipelines,
     prepared: Option<Prepared>,
     stats: Cell<RunStats>,
 }
@@ -103,7 +110,11 @@ impl WebGpuBackend {
             adapter.push_str(" (software)");
         }
         let info = BackendInfo { kind: BackendKind::WebGpu, adapter, features: Vec::new(), n_threads: 1 };
-        Ok(Self { gpu, info, options, prepared: None, stats: Cell::default() })
+        #[cfg_attr(not(test), expect(unused_mut, reason = "only tests damage kernels"))]
+        let mut pipelines = Pipelines::default();
+        #[cfg(test)]
+        pipelines.spoil.clone_from(&options.spoil);
+        Ok(Self { gpu, info, options, pipelines, prepared: None, stats: Cell::default() })
     }
 
     /// Whether the adapter is a CPU in disguise, slower than the CPU backend.
@@ -149,24 +160,26 @@ impl WebGpuBackend {
         let for_weights =
             Room { binding: self.options.max_weight_binding.unwrap_or(u64::MAX).min(room.binding), ..room };
         let Merged { plan, places } = merge(&plan);
-        let steps = memory::steps(&plan, limits.keep_buffers && !self.options.fuse);
+        let steps = memory::steps(&plan, self.options.plain || (limits.keep_buffers && !self.options.fuse));
         let memory = gpu.checked(|| Memory::new(gpu, &plan, &steps, limits, room, for_weights)).await?;
-        let serial = self.is_software().then_some(Matvec::Serial);
+        let serial = (self.options.plain || self.is_software()).then_some(Matvec::Serial);
         let choice = Choice { matvec: self.options.matvec.or(serial) };
         // They are compiled while the weights arrive.
+        let pipelines = &mut self.pipelines;
+        let n_pipelines = pipelines.len();
         let (made, compiled) = gpu.watched(|| {
-            let program = Program::new(gpu, &plan, &steps, &memory, choice)?;
+            let program = Program::new(gpu, &plan, &steps, &memory, choice, pipelines)?;
             let possible = Sampling::is_possible(&plan, n_tokens);
-            let sampling = possible.then(|| Sampling::new(gpu, &plan, &memory)).transpose()?;
+            let sampling = possible.then(|| Sampling::new(gpu, &plan, &memory, pipelines)).transpose()?;
             Ok((program, sampling))
         });
+        let n_pipelines = self.pipelines.len() - n_pipelines;
         let (program, sampling) = made?;
         self.count(|s| {
             s.buffers_created += memory.n_buffers + 1 + sampling.as_ref().map_or(0, Sampling::n_buffers);
             s.bind_groups_created += program.n_bind_groups() as u64;
             s.bind_groups_created += sampling.as_ref().map_or(0, Sampling::n_bind_groups);
-            s.pipelines_created += program.n_pipelines as u64;
-            s.pipelines_created += sampling.as_ref().map_or(0, Sampling::n_pipelines);
+            s.pipelines_created += n_pipelines as u64;
         });
         let mut passed = vec![0; plan.buffers.len()];
         for step in &steps {

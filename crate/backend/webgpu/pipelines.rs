@@ -8,9 +8,12 @@ use crate::kernels::shader::{self, Access, FIRST_BUFFER, Kernel};
 use crate::plan::state::PAGE_TOKENS;
 use crate::quant::GgmlType;
 
-/// Pipelines by kernel and formats, and the layouts that they share.
-#[derive(Default)]
+/// Pipelines by kernel and formats, and the layouts that they share. A device keeps them from plan to plan.
+#[derive(Debug, Default)]
 pub(super) struct Pipelines {
+    /// Kernels to damage.
+    #[cfg(test)]
+    pub(super) spoil: Vec<&'static str>,
     made: HashMap<(&'static str, Vec<GgmlType>), wgpu::ComputePipeline>,
     layouts: HashMap<Vec<bool>, wgpu::BindGroupLayout>,
 }
@@ -56,6 +59,14 @@ impl Pipelines {
         let label = names.join(" ");
         let text = shader::assemble(kernel, &unpacks, PAGE_TOKENS)
             .map_err(|e| Error::internal(format!("shader {label}")).with_cause(e))?;
+        #[cfg(test)]
+        let text = match self.spoil.contains(&kernel.name) {
+            true => {
+                assert!(text.contains("+ dot("), "{} has nothing to damage", kernel.name);
+                text.replace("+ dot(", "+ 1.25 * dot(")
+            }
+            false => text,
+        };
         let layout = self.layout(gpu, kernel);
         let module = gpu.device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: Some(&label),

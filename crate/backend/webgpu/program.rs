@@ -38,7 +38,6 @@ struct Dispatch {
 pub(super) struct Program {
     dispatches: Vec<Dispatch>,
     pub(super) params: wgpu::Buffer,
-    pub(super) n_pipelines: usize,
 }
 
 /// What recording a run cost.
@@ -84,6 +83,7 @@ impl Program {
         steps: &[Step],
         memory: &Memory,
         choice: Choice,
+        pipelines: &mut Pipelines,
     ) -> Result<Self> {
         let drafts = draft(plan, steps, memory, choice)?;
 
@@ -107,7 +107,6 @@ impl Program {
             gpu.queue.write_buffer(&params, 0, &bytes);
         }
 
-        let mut pipelines = Pipelines::default();
         let mut dispatches = Vec::with_capacity(drafts.len());
         for (draft, &offset) in drafts.into_iter().zip(&offsets) {
             let Draft { buffers, params: words, rows, min_lines, when, shapes, weight_bytes } = draft;
@@ -134,7 +133,7 @@ impl Program {
             }
             dispatches.push(Dispatch { bind_group, rows, min_lines, when, shapes: made, weight_bytes });
         }
-        Ok(Self { dispatches, params, n_pipelines: pipelines.len() })
+        Ok(Self { dispatches, params })
     }
 
     pub(super) fn n_bind_groups(&self) -> usize {

@@ -80,7 +80,7 @@ pub(super) fn bytes(plan: &Plan) -> u64 {
 impl Sampling {
     /// # Errors
     /// A template error of a shader.
-    pub(super) fn new(gpu: &Gpu, plan: &Plan, memory: &Memory) -> Result<Self> {
+    pub(super) fn new(gpu: &Gpu, plan: &Plan, memory: &Memory, pipelines: &mut Pipelines) -> Result<Self> {
         let n_vocab = plan.buffer(plan.logits).width as usize;
         let storage = wgpu::BufferUsages::STORAGE;
         let written = wgpu::BufferUsages::COPY_DST;
@@ -103,7 +103,6 @@ impl Sampling {
             .map(|_| gpu.buffer("choice read back", CHOICE, wgpu::BufferUsages::MAP_READ | written))
             .collect();
 
-        let mut pipelines = Pipelines::default();
         let mut group = |kernel: &'static Kernel, buffers: &[&wgpu::Buffer]| {
             let mut entries = vec![bind(0, whole(&params)), bind(1, whole(&memory.run))];
             entries.extend(buffers.iter().zip(FIRST_BUFFER..).map(|(b, at)| bind(at, whole(b))));
@@ -142,10 +141,6 @@ impl Sampling {
 
     pub(super) fn n_buffers(&self) -> u64 {
         6 + self.slots.len() as u64
-    }
-
-    pub(super) fn n_pipelines(&self) -> u64 {
-        self.pipelines.len() as u64
     }
 
     pub(super) fn n_bind_groups(&self) -> u64 {

@@ -1,0 +1,90 @@
+//! A model of a few short layers that has every kind of operation and weight of a real one: to try a device with.
+
+use std::collections::HashMap;
+
+use super::builder::Tensors;
+use super::config::Config;
+use super::{Model, builder_of};
+use crate::error::{Error, Result};
+use crate::plan::{Plan, WeightKind};
+use crate::quant::GgmlType;
+
+/// Of one block of any format, and of two.
+const HIDDEN: u32 = 256;
+const INTERMEDIATE: u32 = 512;
+const N_VOCAB: u32 = 96;
+/// Layers that differ in the types of their weights; files mix two or three kinds.
+const MAX_LAYERS: usize = 4;
+
+struct Miniature<'a> {
+    types: HashMap<&'a str, GgmlType>,
+    /// Layers of the real model.
+    layers: Vec<u32>,
+}
+
+impl Miniature<'_> {
+    /// The type of the tensor that is in this one's place in the real model.
+    fn ty(&self, name: &str) -> Option<GgmlType> {
+        let layer = name.strip_prefix("blk.").and_then(|rest| rest.split_once('.'));
+        match layer {
+            None => self.types.get(name).copied(),
+            Some((no, rest)) => {
+                let real = self.layers.get(no.parse::<usize>().ok()?)?;
+                self.types.get(format!("blk.{real}.{rest}").as_str()).copied()
+            }
+        }
+    }
+}
+
+impl Tensors for Miniature<'_> {
+    fn has(&self, name: &str) -> bool {
+        self.ty(name).is_some()
+    }
+
+    fn find(&self, name: &str, _: WeightKind, _: u32, _: u32) -> Result<GgmlType> {
+        self.ty(name).ok_or_else(|| Error::internal(format!("a miniature of a model without {name}")))
+    }
+
+    fn n_vocab(&self) -> Result<u32> {
+        Ok(N_VOCAB)
+    }
+}
+
+impl Model {
+    /// The plan of a model like this one, of some hundred thousand weights.
+    ///
+    /// # Errors
+    /// `internal` where there can be none.
+    pub fn miniature(&self) -> Result<Plan> {
+        let weights = &self.plan.weights;
+        let kinds = |layer: u32| -> Vec<(&str, GgmlType)> {
+            let prefix = format!("blk.{layer}.");
+            weights.iter().filter_map(|w| Some((w.name.strip_prefix(&prefix)?, w.ty))).collect()
+        };
+        let mut layers: Vec<u32> = Vec::new();
+        for layer in 0..self.config.n_layers {
+            if layers.len() < MAX_LAYERS && layers.iter().all(|&l| kinds(l) != kinds(layer)) {
+                layers.push(layer);
+            }
+        }
+        let types = weights.iter().map(|w| (w.name.as_str(), w.ty)).collect();
+        let (group, dim) = (self.config.n_heads / self.config.n_kv_heads, self.config.head_dim);
+        let output = weights.iter().filter(|w| w.name.ends_with(".attn_output.weight"));
+        let output: Vec<GgmlType> = output.map(|w| w.ty).collect();
+        // As few heads as make whole blocks.
+        let whole = |n: &u32| {
+            let cols = u64::from(n * group * dim);
+            output.iter().all(|ty| ty.row_bytes(cols).is_some_and(|bytes| bytes > 0))
+        };
+        let n_kv_heads = (1..=8).find(whole).unwrap_or(self.config.n_kv_heads);
+        let config = Config {
+            n_layers: layers.len() as u32,
+            hidden_size: HIDDEN,
+            intermediate_size: INTERMEDIATE,
+            n_heads: n_kv_heads * group,
+            n_kv_heads,
+            ..self.config.clone()
+        };
+        builder_of(&config.architecture)?(&config, &Miniature { types, layers })
+    }
+}
