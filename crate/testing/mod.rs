@@ -13,7 +13,6 @@ use std::path::PathBuf;
 
 pub(crate) use crate::check::random::Rng;
 use crate::check::random::blocks;
-#[cfg(test)]
 pub(crate) use crate::check::relative_l2;
 use crate::quant::GgmlType;
 
