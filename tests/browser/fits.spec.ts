@@ -54,10 +54,11 @@ test("what does not fit comes with what would", async ({ page }) => {
     const { Engine } = (await import(`${location.origin}/pkg/index.js`)) as Api;
     const here = await Engine.probe();
     const gpu = { available: true, adapter: "phone", software: false, maxBufferSize: 256 << 20, maxStorageBufferBindingSize: 128 << 20 };
+    const small = { ...gpu, maxStorageBufferBindingSize: 64 << 20 };
     const phone = { ...here, webgpu: gpu, device: { memory: 4 * 2 ** 30, phone: "ios" as const } };
     return {
       phone: await Engine.fits("qwen2.5-1.5b-instruct-q4_k_m", { capabilities: phone }),
-      bound: await Engine.fits("qwen3-4b-q4_k_m", { backend: "webgpu", contextLength: 40_960, capabilities: { ...here, webgpu: gpu } }),
+      bound: await Engine.fits("qwen3-4b-q4_k_m", { backend: "webgpu", contextLength: 40_960, capabilities: { ...here, webgpu: small } }),
     };
   });
   expect(there.phone).toMatchObject({ fits: false, guess: true, backend: "webgpu" });

@@ -141,7 +141,7 @@ export async function startHub(files) {
       }
     }, response, { end: false });
     if (fault === "reset" || fault === "cut") {
-      await sleep(50); // lets what was written arrive first
+      await sleep(150); // lets what was written arrive first, on a busy machine too
       if (fault === "cut") request.socket.end();
       else request.socket.resetAndDestroy();
     } else if (fault !== "stall") {
