@@ -1,6 +1,7 @@
 use super::*;
 use crate::backend::cpu::CpuBackend;
-use crate::backend::webgpu::{WebGpuBackend, WebGpuOptions};
+use crate::backend::webgpu::WebGpuOptions;
+use crate::backend::webgpu::tests::support::open;
 use crate::model::{Model, Outline};
 use crate::threads::Pool;
 
@@ -50,14 +51,7 @@ fn activations_in_eight_bits_are_told_from_exact_ones() {
 
 /// `None` without an adapter.
 fn on_gpu(options: WebGpuOptions, plan: &Arc<Plan>) -> Option<Result<f64>> {
-    match pollster::block_on(WebGpuBackend::new(options)) {
-        Ok(mut backend) => Some(pollster::block_on(check(&mut backend, plan))),
-        Err(_) => {
-            assert!(std::env::var("CI").is_err(), "no WebGPU adapter");
-            println!("skipped: no WebGPU adapter");
-            None
-        }
-    }
+    Some(pollster::block_on(check(&mut open(options)?, plan)))
 }
 
 #[test]

@@ -67,10 +67,10 @@ impl Engine {
         let trained = model.config.context_length;
         let context_length = context_length(trained, options.context_length)?;
         let limits = RunLimits { keep_buffers: options.keep_buffers, ..run_limits(context_length) };
-        let miniature = Arc::new(model.miniature()?);
+        let miniature = model.miniature().map(Arc::new);
         let plan = Arc::new(model.plan);
         let Prepared { mut backend, why, self_check } =
-            prepare(&options, &plan, &miniature, limits, trained, context_length).await?;
+            prepare(&options, &plan, miniature, limits, trained, context_length).await?;
         progress.enter(Phase::Weights)?;
         stream_weights(&mut parts, tensors, &plan, backend.as_mut(), &mut progress, &options).await?;
         progress.enter(Phase::Prepare)?;

@@ -60,7 +60,7 @@ pub(super) struct Prepared {
 pub(super) async fn prepare(
     options: &LoadOptions,
     plan: &Arc<Plan>,
-    miniature: &Arc<Plan>,
+    miniature: Result<Arc<Plan>>,
     limits: RunLimits,
     trained_context: u32,
     context: u32,
@@ -77,10 +77,10 @@ pub(super) async fn prepare(
         choice => match prepare_webgpu(choice, plan, miniature, limits, &check).await {
             Ok((backend, self_check)) => {
                 let why = match choice {
-                    BackendChoice::WebGpu => "WebGPU was asked for".to_owned(),
-                    _ => "a WebGPU adapter is available".to_owned(),
+                    BackendChoice::WebGpu => "WebGPU was asked for",
+                    _ => "a WebGPU adapter is available",
                 };
-                return Ok(Prepared { backend, why, self_check: Some(self_check) });
+                return Ok(Prepared { backend, why: why.to_owned(), self_check: Some(self_check) });
             }
             Err(error) if choice == BackendChoice::WebGpu => return Err(error),
             Err(error) => format!("WebGPU is not used: {error}"),
@@ -99,7 +99,7 @@ pub(super) async fn prepare(
 async fn prepare_webgpu(
     choice: BackendChoice,
     plan: &Arc<Plan>,
-    miniature: &Arc<Plan>,
+    miniature: Result<Arc<Plan>>,
     limits: RunLimits,
     check: &dyn Fn(BackendKind, Option<GpuLimits>) -> Result<()>,
 ) -> Result<(Box<dyn Backend>, SelfCheck)> {
@@ -121,6 +121,7 @@ async fn prepare_webgpu(
             max_storage_buffer_binding_size: binding,
         }),
     )?;
+    let miniature = &miniature?;
     let mut verdict = SelfCheck { relative_error: 0.0, plain_kernels: None };
     match selfcheck::check(backend.as_mut(), miniature).await {
         Ok(error) => verdict.relative_error = error,

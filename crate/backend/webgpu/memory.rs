@@ -163,9 +163,9 @@ impl Sizes {
     }
 }
 
-/// The steps of a plan: where every buffer is kept, each operation is one.
-pub(super) fn steps(plan: &Plan, keep_buffers: bool) -> Vec<Step> {
-    if keep_buffers { fuse::single(plan) } else { fuse::fuse(plan) }
+/// The steps of a plan; `single`: each operation is one.
+pub(super) fn steps(plan: &Plan, single: bool) -> Vec<Step> {
+    if single { fuse::single(plan) } else { fuse::fuse(plan) }
 }
 
 /// What [`Memory::new`] takes, without a device. The parameters of the kernels, some kilobytes, come on top.

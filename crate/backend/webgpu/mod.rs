@@ -13,7 +13,7 @@ mod program;
 mod run;
 mod sampling;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod weights;
 
 use std::cell::Cell;

@@ -3,5 +3,5 @@
 mod fused;
 mod model;
 mod sampling;
-mod support;
+pub(crate) mod support;
 mod weights;

@@ -13,7 +13,7 @@ use crate::plan::{Batch, BufferId, LayerState, Op, Plan, RowSet, Slice, Weight, 
 use crate::quant::{self, GgmlType};
 
 /// A GPU, or `None` with a visible line where there is no adapter and none is required.
-pub(super) fn open(options: WebGpuOptions) -> Option<WebGpuBackend> {
+pub(crate) fn open(options: WebGpuOptions) -> Option<WebGpuBackend> {
     match pollster::block_on(WebGpuBackend::new(options)) {
         Ok(backend) => Some(backend),
         Err(e) if e.code() == Code::NoWebgpu => {
