@@ -61,6 +61,10 @@ impl Metadata {
         self.typed(key, "a whole number of 32 bits", |v| integer(v)?.try_into().ok())
     }
 
+    pub fn i32(&self, key: &str) -> Result<Option<i32>> {
+        self.typed(key, "a whole number of 32 bits with a sign", |v| integer(v)?.try_into().ok())
+    }
+
     pub fn u64(&self, key: &str) -> Result<Option<u64>> {
         self.typed(key, "a whole number of 64 bits", |v| integer(v)?.try_into().ok())
     }

@@ -19,7 +19,8 @@ pub fn recommended(
     thinking: bool,
 ) -> Result<Params> {
     let own = |key: &str| metadata.f32(&format!("general.sampling.{key}"));
-    let top_k = metadata.u32("general.sampling.top_k")?;
+    // As in llama.cpp, 0 and what is below it is off.
+    let top_k = metadata.i32("general.sampling.top_k")?.map(|k| u32::try_from(k).unwrap_or(0));
     let (temperature, top_p, min_p) = (own("temp")?, own("top_p")?, own("min_p")?);
     let repetition = own("penalty_repeat")?;
     if top_k.is_none() && [temperature, top_p, min_p, repetition].iter().all(Option::is_none) {
@@ -103,6 +104,15 @@ mod tests {
         metadata.insert("general.sampling.top_k", 40i32);
         let p = recommended(&metadata, "qwen3", None, true).unwrap();
         assert_eq!(p, Params { temperature: 0.25, top_k: 40, ..Params::default() });
+        for off in [0i32, -1] {
+            metadata.insert("general.sampling.top_k", off);
+            assert_eq!(recommended(&metadata, "qwen3", None, true).unwrap().top_k, 0);
+        }
+        metadata.insert("general.sampling.temp", 0.0f32);
+        assert_eq!(
+            recommended(&metadata, "qwen3", None, true).unwrap(),
+            Params { temperature: 0.0, top_k: 0, ..Params::default() }
+        );
         metadata.insert("general.sampling.temp", -1.0f32);
         let error = recommended(&metadata, "qwen3", None, true).unwrap_err();
         assert!(error.message().contains("temperature is -1"), "{error}");
