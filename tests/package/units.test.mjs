@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
 const pkg = join(root, "pkg");
+const BUILDS = ["simd", "relaxed", "simd-threads", "relaxed-threads"];
 let m;
 
 before(async () => {
@@ -223,6 +224,14 @@ suite("answers", () => {
     format.piece({ text: "a", parts: [], ids: [5], logprobs: [logprob("a")] });
     const { logprobs } = format.piece({ text: "b", parts: [], ids: [6], logprobs: [logprob("b")] }).choices[0];
     assert.deepEqual(logprobs, { tokens: ["b"], token_logprobs: [-1], top_logprobs: [{ z: -0.5, b: -1 }], text_offset: [1] });
+  });
+});
+
+suite("workers", () => {
+  test("each has its own name: webpack makes one script of those that share one, which then runs them all", () => {
+    const source = readFileSync(join(pkg, "src/workers.ts"), "utf8");
+    const workers = [...source.matchAll(/"\.\/worker-([\w-]+)\.js", import\.meta\.url\), \{ type: "module", name: "([^"]+)" \}/g)];
+    assert.deepEqual(workers.map(([, build, name]) => [build, name]), BUILDS.map((build) => [build, `qwenlet-${build}`]));
   });
 });
 
