@@ -272,6 +272,28 @@ impl Tokenizer {
     }
 }
 
+/// Cuts texts into words in the byte alphabet, as merges are learned from them: by the pattern of Qwen2 and Qwen3.
+#[derive(Debug)]
+pub struct Words(Splitter);
+
+impl Words {
+    /// # Errors
+    /// `internal` where the pattern does not compile.
+    pub fn new() -> Result<Self> {
+        Splitter::new(Pattern::Qwen2).map(Self)
+    }
+
+    /// The words of `text`, end to end.
+    pub fn of(&self, text: &str) -> Vec<String> {
+        let name = |piece: &str| {
+            let mut name = String::new();
+            bytes::push_name(piece, &mut name);
+            name
+        };
+        self.0.pieces(&nfc(text)).map(name).collect()
+    }
+}
+
 /// Canonical composition, which Qwen's tokenizers apply before anything else.
 fn nfc(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {

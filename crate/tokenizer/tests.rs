@@ -168,3 +168,11 @@ fn hostile_metadata_is_refused_by_name() {
     let error = refused(|m| drop(m.remove("tokenizer.ggml.merges")));
     assert_eq!(error.code(), Code::InvalidModel);
 }
+
+#[test]
+fn words_to_learn_merges_from_are_cut_as_texts_are() {
+    let words = Words::new().unwrap();
+    assert_eq!(words.of("Say 42, née\n語!"), ["Say", "Ġ", "4", "2", ",", "ĠnÃ©e", "Ċ", "èªŀ", "!"]);
+    // Composed first, as every text is.
+    assert_eq!(words.of("ne\u{301}e"), words.of("née"));
+}
