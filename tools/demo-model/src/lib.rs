@@ -1,0 +1,3 @@
+//! Makes the demo model from nothing: data, tokenizer, training, GGUF, evaluation. README.md has the recipe.
+
+pub mod train;
