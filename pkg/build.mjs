@@ -1,6 +1,7 @@
 // Bundles the package: src/*.ts and the generated wasm/ → dist/. `cargo xtask build` runs it.
 import { execFileSync } from "node:child_process";
-import { copyFileSync, readdirSync, rmSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -22,7 +23,11 @@ const common = {
   legalComments: "linked",
   logLevel: "warning",
 };
-await build({ ...common, entryPoints: ["src/index.ts", "src/coi.ts"] });
+// The demo model, and the module that names it, pinned to these very bytes.
+const demo = readFileSync("../tools/demo-model/qwenlet-demo.gguf");
+const pin = { DEMO_BYTES: String(demo.length), DEMO_SHA256: JSON.stringify(createHash("sha256").update(demo).digest("hex")) };
+await build({ ...common, entryPoints: ["src/index.ts", "src/coi.ts", "src/demo.ts"], define: pin });
+writeFileSync("dist/qwenlet-demo.gguf", demo);
 await build({ ...common, entryPoints: ["src/coi-sw.ts"], format: "iife" });
 
 // Each build of the module has a worker script of its own, so that a page loads the bindings of no other.
