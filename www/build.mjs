@@ -18,14 +18,15 @@ const packageBesidePage = {
   name: "package-beside-page",
   setup(b) {
     b.onResolve({ filter: /^qwenlet$/ }, () => ({ path: "./pkg/index.js", external: true }));
+    b.onResolve({ filter: /^qwenlet\/demo$/ }, () => ({ path: "./pkg/demo.js", external: true }));
   },
 };
 await build({ ...options, entryPoints: [join(here, "src/main.ts")], outfile: join(out, "app.js"), plugins: [packageBesidePage] });
 await build({ ...options, entryPoints: [join(here, "style.css")], outfile: join(out, "style.css") });
 for (const file of ["index.html", "icon.svg", "manifest.webmanifest"]) await copyFile(join(here, file), join(out, file));
 
-// What a reload without a network needs: every file of the page and of the package that runs.
-const RUNS = /\.(html|js|css|svg|wasm|webmanifest)$/;
+// What a reload without a network needs: every file of the page, of the package what runs, and the demo model.
+const RUNS = /\.(html|js|css|svg|wasm|webmanifest|gguf)$/;
 const files = (await readdir(out, { recursive: true }))
   .map((file) => file.replaceAll("\\", "/"))
   .filter((file) => RUNS.test(file) && file !== "sw.js")

@@ -4,6 +4,18 @@ import { QwenletError } from "./errors.js";
 import { WorkerHandle } from "./rpc.js";
 import type { CachedModel, DownloadOptions, ModelSource, StorageUse, Verified } from "./types.js";
 
+/** `crate/source/cache/idb.rs` makes it with the first model. */
+const DATABASE = "qwenlet";
+
+/** Whether there is no store at all, as far as the browser tells: then no worker has to look into it. */
+async function nothingStored(): Promise<boolean> {
+  try {
+    return !(await indexedDB.databases()).some(({ name }) => name === DATABASE);
+  } catch {
+    return false; // an older browser, or storage is switched off: the worker says what is the matter
+  }
+}
+
 /** Runs a long call in a worker of its own. */
 async function once<T>(run: (worker: WorkerHandle) => Promise<T>): Promise<T> {
   const worker = new WorkerHandle();
@@ -17,7 +29,8 @@ async function once<T>(run: (worker: WorkerHandle) => Promise<T>): Promise<T> {
 /** The models in the browser's storage (of this origin). */
 export const Cache = {
   /** All models, last used first; incomplete downloads too, marked as such. */
-  list(): Promise<CachedModel[]> {
+  async list(): Promise<CachedModel[]> {
+    if (await nothingStored()) return [];
     return withClerk((worker) => worker.call((api) => api.cacheList()));
   },
 

@@ -29,8 +29,9 @@ export function isolated(response: Response, embedder: Embedder = "require-corp"
  * page's files for use without a network.
  */
 export function filesInUse(isolated: boolean): string[] {
-  const variant = usualVariant(isolated);
-  return [`worker-${variant}.js`, `${variant}_bg.wasm`];
+  // Short calls, such as for what is stored, are answered by the build without threads.
+  const variants = new Set([usualVariant(isolated), usualVariant(false)]);
+  return [...variants].flatMap((variant) => [`worker-${variant}.js`, `${variant}_bg.wasm`]);
 }
 
 /** Remembers, for this tab, that the page was reloaded for this: a browser that will not isolate it is not asked for ever. */

@@ -53,6 +53,9 @@ function boundless(): Buffer {
 }
 
 interface TestFixtures {
+  /** Whether the page opens as for somebody who was never there, and loads its demo; else it begins with the list of models. */
+  firstVisit: boolean;
+  left: void;
   /** Problems that a test expects, as parts of the console's messages. */
   expected: string[];
   watched: void;
@@ -74,6 +77,12 @@ export const test = base.extend<TestFixtures, WorkerFixtures>({
     await use(site);
     await site.close();
   }, { scope: "worker" }],
+  firstVisit: [false, { option: true }],
+  left: [async ({ context, firstVisit }, use) => {
+    // What the page keeps of a visitor who has unloaded the demo.
+    if (!firstVisit) await context.addInitScript(() => location.protocol.startsWith("http") && (localStorage["qwenlet.model"] ??= '"none"'));
+    await use();
+  }, { auto: true }],
   expected: async ({}, use) => use([]),
   // Errors nobody caught and violations of the page's own policy fail any test.
   watched: [async ({ context, hub, expected }, use) => {

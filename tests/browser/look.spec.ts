@@ -1,7 +1,7 @@
 // How the page looks and how it is used without a mouse.
 
 import type { Page } from "@playwright/test";
-import { ask, expect, fixSettings, loadUrl, ready, test } from "./fixtures.ts";
+import { ask, expect, fixSettings, loadUrl, openModels, ready, test } from "./fixtures.ts";
 import { QWEN3 } from "./models.ts";
 
 const QUESTION = "Why is the sky blue? Give me the numbers, and a line of code.";
@@ -36,10 +36,33 @@ for (const [width, height] of WIDTHS) {
   for (const colorScheme of ["light", "dark"] as const) {
     test.describe(`${width} pixels, ${colorScheme}`, () => {
       test.use({ viewport: { width, height }, colorScheme, reducedMotion: "reduce" });
+      const shooter = (page: Page) => (name: string) => page.screenshot({ path: `../../test-results/screenshots/${name}-${width}-${colorScheme}.png` });
+      const fitter = (page: Page) => async () => expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
+
+      test.describe("the demo", () => {
+        test.use({ firstVisit: true });
+        test("screenshots, and nothing wider than the window", async ({ page, site }) => {
+          const [shot, fits] = [shooter(page), fitter(page)];
+          await page.goto(site.url);
+          await ready(page);
+          await expect(page.locator(".real li")).not.toHaveCount(0);
+          await fits();
+          await shot("demo");
+          await page.getByRole("button", { name: "What is 17 + 25?" }).click();
+          await expect(page.locator(".message.assistant .stats")).toBeVisible();
+          await ask(page, "How do you say good morning in Japanese?");
+          await fits();
+          await shot("demo-answer");
+          await openModels(page);
+          await expect(page.locator("#loaded-card")).toContainText("Runs on");
+          await expect(page.locator("#catalogue-list .size").first()).toContainText("of memory");
+          await fits();
+          await shot("demo-models");
+        });
+      });
 
       test("screenshots, and nothing wider than the window", async ({ page, hub, site }) => {
-        const shot = (name: string) => page.screenshot({ path: `../../test-results/screenshots/${name}-${width}-${colorScheme}.png` });
-        const fits = async () => expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
+        const [shot, fits] = [shooter(page), fitter(page)];
         await page.goto(site.url);
         await expect(page.locator("#run-note")).not.toBeEmpty();
         await expect(page.locator("html")).toHaveAttribute("data-theme", colorScheme);

@@ -6,7 +6,8 @@ import * as format from "./format.js";
 import type { Choice } from "./session.js";
 import type { BackendWish } from "./store.js";
 
-const SUGGESTED = "qwen3-0.6b-q8_0";
+/** Good to start with. */
+export const SUGGESTED = "qwen3-0.6b-q8_0";
 
 /** What the page loads with. */
 export interface Wishes {

@@ -5,13 +5,27 @@ import * as format from "./format.js";
 import { render, StreamRenderer } from "./markdown.js";
 import type { Message } from "./store.js";
 
-const IDEAS = [
-  "Explain why the sky is blue to a ten-year-old",
-  "Write a short poem about the sea at night",
-  "How do I say “see you tomorrow” in Chinese?",
-];
+/** What stands in place of messages before there are any. */
+export interface Welcome {
+  title: string;
+  text: string;
+  /** Questions to begin with. */
+  ideas: readonly string[];
+  more?: HTMLElement;
+}
+
+export const WELCOME: Welcome = {
+  title: "What is on your mind?",
+  text: "The model runs in this tab. Small models make things up now and then, so check what matters.",
+  ideas: [
+    "Explain why the sky is blue to a ten-year-old",
+    "Write a short poem about the sea at night",
+    "How do I say “see you tomorrow” in Chinese?",
+  ],
+};
 
 export interface ConversationHandlers {
+  welcome(): Welcome;
   onIdea(text: string): void;
   onRegenerate(): void;
   /** Buttons for a failed answer. */
@@ -134,11 +148,9 @@ export class Conversation {
   }
 
   private empty(): HTMLElement {
-    const ideas = IDEAS.map((text) => el("button", { type: "button", className: "button", onclick: () => this.handlers.onIdea(text) }, text));
-    return el("div", { className: "empty" },
-      el("h1", {}, "What is on your mind?"),
-      el("p", {}, "The model runs in this tab. Small models make things up now and then, so check what matters."),
-      el("div", { className: "ideas" }, ...ideas));
+    const { title, text, ideas, more } = this.handlers.welcome();
+    const buttons = ideas.map((idea) => el("button", { type: "button", className: "button", onclick: () => this.handlers.onIdea(idea) }, idea));
+    return el("div", { className: "empty" }, el("h1", {}, title), el("p", {}, text), el("div", { className: "ideas" }, ...buttons), more);
   }
 
   /** Only a reader who scrolls up leaves the end; growing text or a shrinking window does not. */
@@ -147,11 +159,16 @@ export class Conversation {
     if (scrollHeight - scrollTop - clientHeight < 48) this.atEnd = true;
     else if (scrollTop < this.top) this.atEnd = false;
     this.top = scrollTop;
-    this.jump.hidden = this.atEnd;
+    this.jump.hidden = this.atEnd || this.isEmpty;
+  }
+
+  /** A welcome is read from its beginning. */
+  private get isEmpty(): boolean {
+    return this.list.querySelector(".empty") !== null;
   }
 
   private follow(): void {
-    if (this.atEnd) this.scroll.scrollTop = this.scroll.scrollHeight;
+    if (this.atEnd && !this.isEmpty) this.scroll.scrollTop = this.scroll.scrollHeight;
     this.track();
   }
 

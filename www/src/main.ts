@@ -1,8 +1,9 @@
 // The chat page: ties models, session, conversation, settings and storage together.
 
-import { Cache, Engine } from "qwenlet";
+import { Cache, Engine, type CachedModel } from "qwenlet";
 import { choiceOf } from "./catalogue.js";
-import { Conversation } from "./conversation.js";
+import { Conversation, WELCOME } from "./conversation.js";
+import { demoChoice, demoWelcome, RealModels } from "./demo.js";
 import { announce, button, byId } from "./dom.js";
 import { ACTION_LABELS, codeOf, explain, type Action } from "./errors.js";
 import * as format from "./format.js";
@@ -18,9 +19,13 @@ const settings = loadSettings();
 const chat = await ChatStore.open();
 let lastChoice: Choice | undefined;
 let warnedAboutStorage = false;
+/** The message was sent while the model was still loading. */
+let sendWhenReady = false;
 
 const message = byId<HTMLTextAreaElement>("message");
+const realModels = new RealModels((choice) => void load(choice), () => showModels(true));
 const conversation = new Conversation({
+  welcome: () => (lastChoice?.demo ? demoWelcome(realModels.node) : WELCOME),
   onIdea: (text) => {
     message.value = text;
     message.focus();
@@ -50,7 +55,7 @@ function showModels(open: boolean): void {
   byId("chat").hidden = open;
   byId("model-button").setAttribute("aria-expanded", String(open));
   if (open) {
-    void models.refresh(session.engine?.info, session.label);
+    void models.refresh(session.engine?.info, session.choice);
     byId("models").scrollTop = 0;
   } else {
     conversation.toEnd();
@@ -64,9 +69,10 @@ function refresh(status?: string): void {
   byId("model-name").textContent = session.isLoading ? (lastChoice?.label ?? "") : engine ? session.label : "Choose a model";
   byId("stop").hidden = !session.isAnswering;
   byId("send").hidden = session.isAnswering;
-  byId<HTMLButtonElement>("send").disabled = !engine || message.value.trim() === "";
+  byId<HTMLButtonElement>("send").disabled = !(engine || session.isLoading) || message.value.trim() === "";
+  byId("toy").hidden = !(engine && session.choice?.demo && chat.messages.length > 0);
   const where = engine && (engine.info.backend === "webgpu" ? `On the GPU (${engine.info.adapter})` : `On the processor (${engine.info.adapter})`);
-  byId("status").textContent = status ?? where ?? (session.isLoading ? "" : "No model is loaded");
+  byId("status").textContent = status ?? where ?? (session.isLoading ? (sendWhenReady ? "Sent as soon as the model is ready" : "") : "No model is loaded");
   byId("status").title = engine?.info.why ?? "";
 }
 
@@ -88,6 +94,7 @@ async function load(choice: Choice): Promise<void> {
   lastChoice = choice;
   showModels(false);
   clearNotices();
+  if (chat.messages.length === 0) conversation.show(chat.messages); // how it begins depends on the model
   const card = new LoadCard(choice.label, () => session.cancelLoad());
   const done = session.load(choice, settings, {
     onProgress: (progress) => card.update(progress),
@@ -97,7 +104,7 @@ async function load(choice: Choice): Promise<void> {
   try {
     const { info } = await done;
     card.close();
-    saveModel(info.cacheId ? { cacheId: info.cacheId, label: choice.label } : undefined);
+    saveModel(choice.demo ? "demo" : info.cacheId ? { cacheId: info.cacheId, label: choice.label } : undefined);
     announce(`${choice.label} is ready.`);
     offerMessage();
   } catch (error) {
@@ -105,9 +112,13 @@ async function load(choice: Choice): Promise<void> {
     if (choice !== lastChoice) return; // another choice took over
     if (codeOf(error) !== "aborted") void offerWays(choice, codeOf(error), showFailure(explain(error, "loading"), act));
     else if (chat.messages.length === 0) showModels(true);
+    sendWhenReady = false;
   } finally {
     refresh();
   }
+  if (choice !== lastChoice || !session.engine) return;
+  if (sendWhenReady) await send();
+  if (choice.demo) void realModels.judge(settings);
 }
 
 /** Where there is too little room, adds what would fit to the ways out. */
@@ -141,33 +152,40 @@ async function unload(): Promise<void> {
   } catch (error) {
     console.warn("qwenlet: unload", error);
   }
-  saveModel(undefined);
+  saveModel("none");
   refresh();
   showModels(true);
 }
 
-/** The last model, if it is still stored here: no request leaves for it. */
-async function resume(): Promise<boolean> {
+/** Goes on with the model that the visitor had. Who never chose one and has none stored gets the demo. */
+async function begin(): Promise<void> {
   const last = loadModel();
-  if (!last) return false;
+  if (last === "demo") return load(demoChoice());
+  const stored = last === "none" ? [] : await storedModels();
+  if (last === undefined && stored.length === 0) return load(demoChoice());
+  // No request leaves for it.
+  if (typeof last === "object" && stored.some(({ id }) => id === last.cacheId)) return load({ source: { cached: last.cacheId }, label: last.label });
+  if (chat.messages.length === 0) showModels(true);
+}
+
+async function storedModels(): Promise<CachedModel[]> {
   try {
-    const stored = await Cache.list();
-    if (!stored.some((model) => model.id === last.cacheId && model.complete)) return false;
+    return (await Cache.list()).filter(({ complete }) => complete);
   } catch (error) {
     console.warn("qwenlet: the cache cannot be read", error);
-    return false;
+    return [];
   }
-  void load({ source: { cached: last.cacheId }, label: last.label });
-  return true;
 }
 
 // --- Answering
 
 async function send(): Promise<void> {
   const text = message.value.trim();
+  sendWhenReady = false;
   if (!text || session.isAnswering) return;
   if (!session.engine) {
-    if (session.isLoading) refresh("The model is still loading");
+    sendWhenReady = session.isLoading;
+    if (session.isLoading) refresh();
     else showModels(true);
     return;
   }
@@ -284,7 +302,10 @@ byId("composer").onsubmit = (event) => {
   event.preventDefault();
   void send();
 };
-message.oninput = () => refresh();
+message.oninput = () => {
+  sendWhenReady = false;
+  refresh();
+};
 message.onkeydown = (event) => {
   // While an input method composes, Enter belongs to it.
   if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
@@ -298,6 +319,7 @@ byId("skip").onclick = (event) => {
 };
 byId("new-chat").onclick = newChat;
 byId("settings-button").onclick = () => sheet.open(session.engine?.info.supportsThinking ?? false);
+byId("toy-models").onclick = () => showModels(true);
 byId("model-button").onclick = () => showModels(byId("models").hidden !== false);
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || event.defaultPrevented || byId<HTMLDialogElement>("settings").open) return;
@@ -342,5 +364,5 @@ addEventListener("drop", (event) => {
 
 conversation.show(chat.messages);
 refresh();
-if (!(await resume()) && chat.messages.length === 0) showModels(true);
+await begin(); // before the page's files are fetched once more, to be kept
 void registerServiceWorker((apply) => showNotice("A new version of this page is ready.", ["Reload", apply]));

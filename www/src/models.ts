@@ -3,6 +3,7 @@
 import { Engine, type Capabilities, type EngineInfo } from "qwenlet";
 import { Catalogue, type Wishes } from "./catalogue.js";
 import { mayConnect } from "./csp.js";
+import { DEMO_NAME, demoRow, TOY } from "./demo.js";
 import { button, byId, el } from "./dom.js";
 import * as format from "./format.js";
 import type { Choice } from "./session.js";
@@ -42,8 +43,10 @@ export class Models {
   }
 
   /** Brings all lists up to date. */
-  async refresh(info: EngineInfo | undefined, label: string): Promise<void> {
-    this.showLoaded(info, label);
+  async refresh(info: EngineInfo | undefined, choice: Choice | undefined): Promise<void> {
+    this.showLoaded(info, choice);
+    byId("demo").hidden = info !== undefined && choice?.demo === true;
+    byId("demo-list").replaceChildren(demoRow((demo) => this.handlers.onChoose(demo)));
     await this.showLists();
   }
 
@@ -60,11 +63,12 @@ export class Models {
     await this.catalogue.judge(this.wishes(), capabilities);
   }
 
-  private showLoaded(info: EngineInfo | undefined, label: string): void {
+  private showLoaded(info: EngineInfo | undefined, choice: Choice | undefined): void {
     byId("loaded").hidden = !info;
     byId("models-intro").hidden = info !== undefined;
     byId("models-title").textContent = info ? "Models" : "A language model, in this tab";
-    if (!info) return;
+    if (!info || !choice) return;
+    const unasked = choice.demo && this.wishes().backend === "auto";
     const facts: [string, string, boolean?][] = [
       ["Architecture", info.architecture],
       ["Weights", info.quantization],
@@ -73,10 +77,11 @@ export class Models {
       ["Runs on", info.backend === "webgpu" ? "GPU, by WebGPU" : "Processor"],
       ["Memory", format.bytes(info.memoryBytes)],
       ["Adapter", info.adapter],
-      ["Why", info.why, true],
+      ["Why", unasked ? "so small a model answers before a GPU is set up" : info.why, true],
     ];
     byId("loaded-card").replaceChildren(
-      el("div", { className: "top" }, el("strong", {}, label), button("Unload", () => this.handlers.onUnload())),
+      el("div", { className: "top" }, el("strong", {}, choice.demo ? DEMO_NAME : choice.label), button("Unload", () => this.handlers.onUnload())),
+      ...(choice.demo ? [el("p", { className: "note" }, TOY)] : []),
       el("dl", { className: "facts" }, ...facts.map(([name, value, wide]) => el("div", { className: wide ? "wide" : "" }, el("dt", {}, name), el("dd", {}, value)))),
     );
   }

@@ -1,6 +1,6 @@
 // The loaded model: one at a time, with what it takes to load the next and to answer.
 
-import { Engine, QwenletError, type ChatMessage, type GenerateStats, type LoadProgress, type ModelSource, type Warning } from "qwenlet";
+import { Engine, QwenletError, type ChatMessage, type GenerateStats, type LoadOptions, type LoadProgress, type ModelSource, type Warning } from "qwenlet";
 import type { Wishes } from "./catalogue.js";
 import { explain } from "./errors.js";
 import type { LiveAnswer } from "./conversation.js";
@@ -10,6 +10,8 @@ import type { BackendWish, Message, Settings } from "./store.js";
 export interface Choice {
   source: ModelSource;
   label: string;
+  /** The page's own model: it is kept with the page, and the settings of other models do not matter to it. */
+  demo?: true;
   /** In place of what the settings say. */
   backend?: BackendWish;
   contextLength?: number;
@@ -24,9 +26,14 @@ export interface LoadHandlers {
 
 export class Session {
   engine: Engine | undefined;
-  label = "";
+  /** What was loaded. */
+  choice: Choice | undefined;
   private loading: AbortController | undefined;
   private answering: AbortController | undefined;
+
+  get label(): string {
+    return this.choice?.label ?? "";
+  }
 
   get isLoading(): boolean {
     return this.loading !== undefined;
@@ -44,11 +51,8 @@ export class Session {
     try {
       await this.unload();
       if (abort.signal.aborted) throw new QwenletError("aborted", "Another model was chosen.");
-      const contextLength = choice.contextLength ?? wishes.contextLength;
       const engine = await Engine.load(choice.source, {
-        backend: choice.backend ?? wishes.backend,
-        ...(contextLength ? { contextLength } : {}),
-        ...(choice.evict ? { evict: "lru" } : {}),
+        ...manner(choice, wishes),
         onProgress: (progress) => this.loading === abort && handlers.onProgress(progress),
         onWarning: (warning) => handlers.onWarning(warning),
         signal: abort.signal,
@@ -58,7 +62,7 @@ export class Session {
         throw new QwenletError("aborted", "Another model was chosen.");
       }
       this.engine = engine;
-      this.label = choice.label;
+      this.choice = choice;
       return engine;
     } finally {
       if (this.loading === abort) this.loading = undefined;
@@ -141,6 +145,14 @@ export class Session {
       if (this.answering === abort) this.answering = undefined;
     }
   }
+}
+
+/** How to load a choice. */
+function manner(choice: Choice, wishes: Wishes): LoadOptions {
+  // So small a model answers before a GPU is set up.
+  if (choice.demo) return { backend: wishes.backend === "auto" ? "cpu" : wishes.backend, cache: false };
+  const contextLength = choice.contextLength ?? wishes.contextLength;
+  return { backend: choice.backend ?? wishes.backend, ...(contextLength ? { contextLength } : {}), ...(choice.evict ? { evict: "lru" } : {}) };
 }
 
 /** What the model is shown: instructions, then every message that has something to say. */

@@ -41,11 +41,8 @@ export interface Settings {
   contextLength?: number;
 }
 
-/** The model last used, by its id in the cache: the one that can be loaded again without asking. */
-export interface LastModel {
-  cacheId: string;
-  label: string;
-}
+/** What was used last: a model by its id in the cache, which can be loaded again without asking, the demo, or none by choice. */
+export type LastModel = { cacheId: string; label: string } | "demo" | "none";
 
 export const DEFAULTS: Settings = { system: "", thinking: true, sampling: {}, backend: "auto" };
 
