@@ -19,9 +19,10 @@ use qwenlet::engine::BackendChoice;
 const HELP: &str = "\
 demo-model COMMAND
 
-  check [FILE] [--questions N] [--before N] [--backend cpu|webgpu]
+  check [FILE] [--questions N] [--before N] [--backend cpu|webgpu] [--skill NAME]
           makes data and tokenizer anew, compares them bit for bit with those that FILE was made from, and asks FILE N
-          questions of each skill (100) that it was not trained on, each after N others (0), on both backends or on one
+          questions of each skill, or of one, (100) that it was not trained on, each after N others (0), on both backends or
+          on one
   train [--seed N] [--threads N] [--steps N] [--dir DIR]
           trains from nothing, or from where it was stopped, in DIR (target/demo-model); writes the file there
   show [--skill NAME] [-n N]
@@ -50,6 +51,14 @@ struct Args {
     steps: Option<u64>,
     dir: Option<PathBuf>,
     skill: Option<Skill>,
+}
+
+impl Args {
+    /// The skill that is named, or all.
+    fn skills(&self) -> impl Iterator<Item = Skill> + use<> {
+        let wanted = self.skill;
+        Skill::ALL.into_iter().filter(move |&skill| wanted.is_none_or(|wanted| wanted == skill))
+    }
 }
 
 fn main() -> ExitCode {
@@ -122,7 +131,7 @@ fn check(args: &Args) -> Result<()> {
     let names: Vec<String> = pupils.iter().map(|p| p.backend().to_owned()).collect();
     println!("\n| skill, right of {asked} | {} |\n|---|{}", names.join(" | "), "---|".repeat(names.len()));
     let (mut failed, mut wrong) = (Vec::new(), Vec::new());
-    for skill in Skill::ALL {
+    for skill in args.skills() {
         let scores: Vec<Score> = pupils
             .iter_mut()
             .map(|p| p.examine(skill, asked, args.before, TEST_SEED))
@@ -220,7 +229,7 @@ fn scores(model: &Model, probes: &[(Skill, Vec<Example>)]) -> String {
 
 fn show(args: &Args) -> Result<()> {
     let encoder = Encoder::new(&Vocabulary::train(recipe::DATA_SEED)?)?;
-    for skill in Skill::ALL.into_iter().filter(|&s| args.skill.is_none_or(|wanted| wanted == s)) {
+    for skill in args.skills() {
         println!("\n## {}", skill.name());
         for dialogue in data::test_set(skill, args.questions.unwrap_or(5), TEST_SEED) {
             let tokens = encoder.example(&dialogue)?.tokens;
