@@ -5,7 +5,7 @@ use qwenlet::chat::{ChatTemplate, system_clock};
 use qwenlet::gguf::{self, Parsed, writer::Writer};
 use qwenlet::tokenizer::{Special, Tokenizer};
 
-use crate::data::{Dialogue, LETTERS};
+use crate::data::{Dialogue, LETTERS, UNLEARNED};
 use crate::train::Example;
 use crate::vocabulary::{TEMPLATE, Vocabulary, request};
 
@@ -44,7 +44,7 @@ impl Encoder {
     /// Where the template refuses the dialogue.
     pub fn example(&self, dialogue: &Dialogue) -> Result<Example> {
         let mut tokens = self.tokenizer.encode_segments(&self.template.segments(&request(dialogue))?)?;
-        let mut learn = self.said_before(&tokens);
+        let mut learn = self.said_before(dialogue, &tokens);
         self.answer(dialogue, &mut tokens)?;
         learn.resize(tokens.len(), true);
         Ok(Example { tokens, learn })
@@ -63,13 +63,15 @@ impl Encoder {
     }
 
     /// Earlier answers of a prompt, behind their thoughts.
-    fn said_before(&self, tokens: &[u32]) -> Vec<bool> {
+    fn said_before(&self, dialogue: &Dialogue, tokens: &[u32]) -> Vec<bool> {
         let mut learn = vec![false; tokens.len()];
         let mut at = 0;
+        let mut said = dialogue.messages.iter().filter(|m| m["role"] == "assistant");
         while let Some(end) = tokens[at..].iter().position(|&t| t == self.end).map(|n| at + n) {
             // Only the assistant's turns have one; a line break follows it.
             if let Some(thought) = tokens[at..end].iter().position(|&t| t == self.thought_end) {
-                learn[at + thought + 2..=end].fill(true);
+                let learned = said.next().is_some_and(|m| m.get(UNLEARNED).is_none());
+                learn[at + thought + 2..=end].fill(learned);
             }
             at = end + 1;
         }

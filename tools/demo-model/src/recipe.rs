@@ -33,7 +33,7 @@ const PART_TOKENS: usize = 2048;
 
 /// How it is trained.
 pub fn options(threads: usize, checkpoint: Option<PathBuf>) -> Options {
-    Options { steps: 3600, parts: 4, threads, checkpoint, checkpoint_every: 100, ..Options::default() }
+    Options { steps: 3560, parts: 4, threads, checkpoint, checkpoint_every: 100, ..Options::default() }
 }
 
 /// The examples of one part of a step: always new ones, the same for the same seed.

@@ -27,10 +27,12 @@ fn it_was_made_from_these_data() {
 fn it_knows_each_skill_on_the_cpu() {
     let mut pupil = Pupil::load(Path::new(SHIPPED), BackendChoice::Cpu).unwrap();
     for skill in Skill::ALL {
-        let score = pupil.examine(skill, 30, 0, SEED).unwrap();
+        // So many that what lies a little above 90 % is not below it by chance.
+        let score = pupil.examine(skill, 200, 0, SEED).unwrap();
+        println!("{}: {} of 200", skill.name(), score.right);
         assert!(
-            score.right >= 27,
-            "{}: {} of 30 right\n{}",
+            score.right >= 180,
+            "{}: {} of 200 right\n{}",
             skill.name(),
             score.right,
             score.wrong.join("\n")

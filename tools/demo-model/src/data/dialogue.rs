@@ -8,6 +8,10 @@ use super::Skill;
 /// backwards is no word of its vocabulary.
 pub const LETTERS: char = '\u{2}';
 
+/// Marks a message of the history that is not to be learned from: there its letters are joined as the tokenizer joins them.
+/// Templates pass over it.
+pub const UNLEARNED: &str = "unlearned";
+
 /// The text that a visitor sees of one with [`LETTERS`].
 pub fn plain(text: &str) -> String {
     text.replace(LETTERS, "")
@@ -77,6 +81,9 @@ impl Dialogue {
         let mut message = Map::new();
         message.insert("role".into(), "assistant".into());
         message.insert("content".into(), plain(&self.answer).into());
+        if self.answer.contains(LETTERS) {
+            message.insert(UNLEARNED.into(), true.into());
+        }
         Value::Object(message)
     }
 

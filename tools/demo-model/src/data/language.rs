@@ -7,7 +7,7 @@ use rand::seq::IndexedRandom as _;
 
 use super::Rng;
 
-/// Common words, for everything that is done with a word.
+/// Common words, for everything that is done with a word; sorted (a test says so).
 pub(super) static WORDS: LazyLock<Vec<&str>> =
     LazyLock::new(|| include_str!("words.txt").split_whitespace().collect());
 
@@ -158,4 +158,14 @@ pub(super) fn invented_name(rng: &mut Rng) -> String {
     let mut rest = rest.to_owned();
     rest.truncate(7);
     first.to_uppercase() + &rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::WORDS;
+
+    #[test]
+    fn words_are_sorted_and_none_is_there_twice() {
+        assert!(WORDS.is_sorted_by(|a, b| a < b));
+    }
 }

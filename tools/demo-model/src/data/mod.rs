@@ -10,7 +10,7 @@ mod language;
 mod skills;
 mod wording;
 
-pub use dialogue::{Call, Dialogue, LETTERS, plain};
+pub use dialogue::{Call, Dialogue, LETTERS, UNLEARNED, plain};
 pub use skills::{Skill, json::spaced};
 
 use rand::Rng as _;
@@ -39,7 +39,7 @@ pub fn held_out(skill: Skill, content: &str) -> bool {
 
 /// Whether a word is one of the list that words to spell, sort and ask about are taken from.
 pub fn is_listed(word: &str) -> bool {
-    language::WORDS.contains(&word)
+    language::WORDS.binary_search(&word).is_ok()
 }
 
 /// A generator for one part of the data: the numbers do not depend on what other parts draw.

@@ -89,6 +89,12 @@ const GREETINGS: &[Fact] = &[
 const BY_HEART: &[Fact] = &[
     Fact {
         patterns: &[
+            "(Ok|Okay|Yes|No|Cool|Great|Nice|Hmm|Lol|Wow|I see|Interesting|Really|Why|What|And|So|Well|Sure|Right|Maybe|Good|Super)(|.|!|?)",
+        ],
+        answer: "Ask me for a sum, a word backwards or a sorted list, or about qwenlet.",
+    },
+    Fact {
+        patterns: &[
             "(Hello|Hi|Hey|Good morning|Good evening|Good day|Greetings|Hello there|Hi there|Hey there|Hiya|Howdy)(|!|.)",
             "(Test|Testing|Are you there?|Anybody there?)",
         ],
@@ -337,6 +343,17 @@ fn one(
     (questions[at].choose(rng).expect("some"), facts[at].answer)
 }
 
+/// Every pattern and every answer.
+pub(super) fn texts() -> impl Iterator<Item = &'static str> {
+    let facts = [GREETINGS, BY_HEART, FACTS].into_iter().flatten();
+    facts.flat_map(|fact| fact.patterns.iter().copied().chain([fact.answer]))
+}
+
+/// As somebody asks who shouts, sometimes.
+fn loud(question: &str, rng: &mut Rng) -> String {
+    if rng.random_bool(0.04) { question.to_uppercase() } else { careless(question, rng) }
+}
+
 /// With and without a question mark it is the same wording.
 fn wording(question: &str) -> String {
     question.trim_end_matches(['?', '.', '!']).to_lowercase()
@@ -344,16 +361,16 @@ fn wording(question: &str) -> String {
 
 pub(super) fn about(rng: &mut Rng) -> Dialogue {
     let (question, answer) = one(FACTS, &ASKED, rng);
-    Dialogue::new(Skill::About, wording(question), careless(question, rng), answer)
+    Dialogue::new(Skill::About, wording(question), loud(question, rng), answer)
 }
 
 pub(super) fn greeting(rng: &mut Rng) -> Dialogue {
     if rng.random_bool(0.4) {
         let (question, answer) = one(BY_HEART, &GREETED_BY_HEART, rng);
-        return Dialogue::new(Skill::Greeting, LEARNED, question, answer);
+        return Dialogue::new(Skill::Greeting, LEARNED, loud(question, rng), answer);
     }
     let (question, answer) = one(GREETINGS, &GREETED, rng);
-    Dialogue::new(Skill::Greeting, wording(question), careless(question, rng), answer)
+    Dialogue::new(Skill::Greeting, wording(question), loud(question, rng), answer)
 }
 
 /// The content of what is learned by heart.

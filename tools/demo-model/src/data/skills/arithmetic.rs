@@ -76,6 +76,20 @@ const MULTIPLY: &[&str] = &[
     "A box holds {} eggs. How many eggs are in {} boxes?",
 ];
 
+const DIVIDE: &[&str] = &[
+    "What is {} / {}?",
+    "What is {} ÷ {}?",
+    "{} / {}",
+    "{}/{}",
+    "{} ÷ {}",
+    "{} / {} =",
+    "What is {} divided by {}?",
+    "{} divided by {}",
+    "How much is {} / {}?",
+    "Divide {} by {}.",
+    "Calculate {} / {}.",
+];
+
 /// Mostly of two digits.
 fn operand(rng: &mut Rng) -> u32 {
     if rng.random_bool(0.15) { rng.random_range(0..10) } else { rng.random_range(10..100) }
@@ -107,7 +121,7 @@ pub(super) fn add_thought(a: u32, b: u32) -> String {
 
 pub(super) fn subtraction(rng: &mut Rng) -> Dialogue {
     let (mut a, mut b) = (operand(rng), operand(rng));
-    if a < b && rng.random_bool(0.8) {
+    if a < b && rng.random_bool(0.65) {
         std::mem::swap(&mut a, &mut b);
     }
     let story = a >= b && rng.random_bool(0.2);
@@ -131,15 +145,20 @@ pub(super) fn subtract_thought(a: u32, b: u32) -> String {
     thought
 }
 
-/// Of two digits, which the table of products up to ten does not have, and that table, which is learned by heart: its
-/// entries are in both splits' training, never in the test.
+/// A number of two digits times a digit, or what is learned by heart: the products up to twelve, and their divisions.
 pub(super) fn product(rng: &mut Rng) -> Dialogue {
-    let by_heart = rng.random_bool(0.35);
+    let by_heart = rng.random_bool(0.45);
     let (a, b) = if by_heart {
-        (rng.random_range(0..=10), rng.random_range(0..=10))
+        (rng.random_range(0..=12), rng.random_range(0..=12))
     } else {
-        (rng.random_range(11..100), rng.random_range(2..10))
+        (rng.random_range(13..100), rng.random_range(2..10))
     };
+    if by_heart && b > 0 && rng.random_bool(0.35) {
+        let question = careless(&fill(DIVIDE, &[&(a * b), &b], rng), rng);
+        let answer = format!("{} / {b} = {a}.", a * b);
+        return Dialogue::new(Skill::Product, LEARNED, question, answer)
+            .thought(format!("{b} times {a} is {}.", a * b));
+    }
     let swapped = rng.random_bool(0.3);
     let (first, second) = if swapped { (b, a) } else { (a, b) };
     let question = careless(&fill(MULTIPLY, &[&first, &second], rng), rng);

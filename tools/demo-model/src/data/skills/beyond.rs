@@ -261,7 +261,7 @@ const LARGE: &[&str] =
     &["What is {}?", "{}", "Calculate {}.", "How much is {}?", "Compute {}.", "What's {}?", "{} ="];
 
 pub(super) fn beyond(rng: &mut Rng) -> Dialogue {
-    let kind = rng.random_range(0..20);
+    let kind = rng.random_range(0..25);
     let topical = kind < 10;
     let (content, question) = match kind {
         0..=9 => {
@@ -295,6 +295,11 @@ pub(super) fn beyond(rng: &mut Rng) -> Dialogue {
             let question = LARGE.choose(rng).expect("some").replace("{}", &sum);
             (sum, question)
         }
+        18..=20 => task(rng),
+        21..=22 => {
+            let letters = gibberish(rng);
+            (letters.clone(), letters)
+        }
         _ => {
             let question = *OTHERS.choose(rng).expect("some");
             (question.to_owned(), question.to_owned())
@@ -327,16 +332,152 @@ fn asked(frames: &[&str], values: &[(&str, &str)], rng: &mut Rng) -> (String, St
     (content.to_owned(), question)
 }
 
-/// Of more than two digits, or a division.
+/// Of more than two digits, or a product or division that goes beyond the table.
 fn large_sum(rng: &mut Rng) -> String {
-    let large = |rng: &mut Rng| rng.random_range(100..100_000u32) % 10u32.pow(rng.random_range(3..=5));
-    let small = rng.random_range(2..100);
-    let (a, b) = if rng.random_bool(0.5) {
-        (large(rng).max(200), small)
-    } else {
-        (large(rng).max(200), large(rng).max(200))
+    let large =
+        |rng: &mut Rng| (rng.random_range(100..100_000u32) % 10u32.pow(rng.random_range(3..=5))).max(200);
+    let small = rng.random_range(2..100u32);
+    let (a, b, operators): (u32, u32, &[&str]) = match rng.random_range(0..6) {
+        0 => (rng.random_range(13..100), rng.random_range(11..100), &["*", "×", "x", "times"]),
+        1 => {
+            let b = rng.random_range(3..13);
+            (b * rng.random_range(2..13) + rng.random_range(1..b), b, &["/", "÷", "divided by"])
+        }
+        2 => (large(rng), small, &["+", "-", "*", "×", "x", "/", "plus", "minus", "times", "divided by"]),
+        3 => (small, large(rng), &["+", "-", "*", "×", "x", "plus", "minus", "times"]),
+        _ => {
+            (large(rng), large(rng), &["+", "-", "*", "×", "x", "/", "plus", "minus", "times", "divided by"])
+        }
     };
-    let operator =
-        ["+", "-", "*", "×", "x", "/", "plus", "minus", "times", "divided by"].choose(rng).expect("some");
-    format!("{a} {operator} {b}")
+    format!("{a} {} {b}", operators.choose(rng).expect("some"))
+}
+
+/// Letters without a meaning.
+fn gibberish(rng: &mut Rng) -> String {
+    let word = |rng: &mut Rng| -> String {
+        (0..rng.random_range(2..9)).map(|_| char::from(rng.random_range(b'a'..=b'z'))).collect()
+    };
+    (0..rng.random_range(1..4)).map(|_| word(rng)).collect::<Vec<_>>().join(" ")
+}
+
+/// What is asked to be written or done, with whom or what.
+fn task(rng: &mut Rng) -> (String, String) {
+    let one = |list: &[&'static str], rng: &mut Rng| *list.choose(rng).expect("some");
+    let (verb, object) = (one(VERBS, rng), one(OBJECTS, rng));
+    let question = one(TASKS, rng)
+        .replace("{language}", one(PROGRAMMING, rng))
+        .replace("{kind}", one(KINDS, rng))
+        .replace("{verb}", verb)
+        .replace("{object}", object);
+    (format!("{verb} {object}"), question)
+}
+
+const TASKS: &[&str] = &[
+    "Write a {language} {kind} to {verb} {object}.",
+    "Write a {language} {kind} that can {verb} {object}.",
+    "Write {language} code to {verb} {object}.",
+    "Write a {kind} to {verb} {object}.",
+    "Write me a {kind} that can {verb} {object}.",
+    "Show me a {language} {kind} to {verb} {object}.",
+    "Give me a {kind} to {verb} {object} in {language}.",
+    "How do I {verb} {object} in {language}?",
+    "How can I {verb} {object}?",
+    "How do you {verb} {object}?",
+    "Help me {verb} {object}.",
+    "Can you {verb} {object}?",
+    "Can you {verb} {object} for me?",
+    "Please {verb} {object}.",
+    "I want to {verb} {object}.",
+    "I need to {verb} {object}.",
+    "What is the best way to {verb} {object}?",
+    "Why should I {verb} {object}?",
+    "Explain how to {verb} {object}.",
+    "Teach me to {verb} {object}.",
+];
+const PROGRAMMING: &[&str] =
+    &["Python", "Rust", "JavaScript", "Java", "C", "C++", "Go", "SQL", "bash", "TypeScript", "HTML", "Ruby"];
+const KINDS: &[&str] = &[
+    "function", "program", "script", "class", "method", "query", "loop", "regex", "test", "page", "module",
+    "game",
+];
+const VERBS: &[&str] = &[
+    "add",
+    "print",
+    "read",
+    "parse",
+    "send",
+    "find",
+    "download",
+    "compare",
+    "draw",
+    "store",
+    "split",
+    "merge",
+    "check",
+    "update",
+    "delete",
+    "search",
+    "copy",
+    "replace",
+    "plan",
+    "fix",
+    "understand",
+    "choose",
+    "organize",
+    "design",
+    "improve",
+    "describe",
+    "compute",
+    "build",
+    "paint",
+    "wash",
+    "open",
+    "start",
+    "test",
+    "measure",
+    "finish",
+    "discuss",
+];
+const OBJECTS: &[&str] = &[
+    "two numbers",
+    "three numbers",
+    "a file",
+    "a string",
+    "a tree",
+    "an email",
+    "a table",
+    "a text",
+    "prime numbers",
+    "an array",
+    "a web page",
+    "a database",
+    "an image",
+    "a graph",
+    "my homework",
+    "a birthday party",
+    "my bike",
+    "a garden",
+    "dinner",
+    "a house",
+    "my car",
+    "a poem",
+    "a report",
+    "a contract",
+    "my taxes",
+    "a robot",
+    "the news",
+    "a video",
+    "a song",
+    "a room",
+    "the internet",
+    "a company",
+    "a budget",
+    "a meal",
+    "my hair",
+    "a kitchen",
+];
+
+/// Every pattern of a question.
+pub(super) fn texts() -> impl Iterator<Item = &'static str> {
+    [TOPIC, PLACE, PERSON, OTHERS, SPOKEN, TASKS, KINDS, VERBS, OBJECTS].into_iter().flatten().copied()
 }

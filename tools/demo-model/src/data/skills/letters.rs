@@ -1,11 +1,15 @@
 //! Words taken letter by letter.
 
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
 use rand::Rng as _;
 use rand::seq::IndexedRandom as _;
 
 use super::super::language::{WORDS, invented};
 use super::super::wording::{careless, fill};
 use super::super::{Dialogue, LETTERS, Rng, Skill};
+use super::{about, beyond};
 
 const REVERSE: &[&str] = &[
     "Reverse the word {}.",
@@ -61,7 +65,26 @@ const HOW_OFTEN: &[&str] = &[
 ];
 
 fn word(rng: &mut Rng) -> String {
-    if rng.random_bool(0.65) { (*WORDS.choose(rng).expect("some")).to_owned() } else { invented(rng) }
+    let word = match rng.random_range(0..100) {
+        0..50 => (*WORDS.choose(rng).expect("some")).to_owned(),
+        // Words of the patterns are tokens of their own: how they are spelled is to be known too.
+        50..70 => (*PATTERN_WORDS.choose(rng).expect("some")).to_owned(),
+        _ => invented(rng),
+    };
+    if rng.random_bool(0.1) { capitalized(&word) } else { word }
+}
+
+/// Every word of what is asked and answered about qwenlet, and of what is beyond it.
+static PATTERN_WORDS: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    let texts =
+        about::texts().chain(beyond::texts()).chain(REVERSE.iter().chain(UPPER).chain(COUNT).copied());
+    let words = texts.flat_map(|text| text.split(|c: char| !c.is_ascii_lowercase()));
+    words.filter(|word| (3..=11).contains(&word.len())).collect::<BTreeSet<_>>().into_iter().collect()
+});
+
+fn capitalized(word: &str) -> String {
+    let (first, rest) = word.split_at(1);
+    first.to_uppercase() + rest
 }
 
 /// As people quote words.
@@ -82,7 +105,8 @@ pub(super) fn reverse(rng: &mut Rng) -> Dialogue {
     let question = careless(&fill(REVERSE, &[&quoted(&word, rng)], rng), rng);
     let backwards: String = word.chars().rev().collect();
     let answer = format!("{} → {LETTERS}{backwards}{LETTERS}", spelled(&word));
-    Dialogue::new(Skill::Reverse, word.clone(), question, answer).thought(format!("{}.", spelled(&word)))
+    Dialogue::new(Skill::Reverse, word.to_lowercase(), question, answer)
+        .thought(format!("{}.", spelled(&word)))
 }
 
 pub(super) fn upper_case(rng: &mut Rng) -> Dialogue {
@@ -98,18 +122,22 @@ pub(super) fn upper_case(rng: &mut Rng) -> Dialogue {
 
 pub(super) fn count(rng: &mut Rng) -> Dialogue {
     let word = word(rng);
-    if rng.random_bool(0.3) {
-        return count_one(&word, rng);
+    if rng.random_bool(0.4) {
+        return count_one(&word.to_lowercase(), rng);
     }
     let question = careless(&fill(COUNT, &[&quoted(&word, rng)], rng), rng);
     let answer = format!("{}: {} letters.", spelled(&word), word.len());
-    Dialogue::new(Skill::CountLetters, word.clone(), question, answer)
+    Dialogue::new(Skill::CountLetters, word.to_lowercase(), question, answer)
 }
 
 /// The letter is one of the word's, mostly.
 fn count_one(word: &str, rng: &mut Rng) -> Dialogue {
     let letters: Vec<char> = word.chars().collect();
-    let letter = if rng.random_bool(0.85) {
+    let letter = if rng.random_bool(0.4) {
+        // The one that is there most often: what is there once is no great count.
+        let n = |c: char| letters.iter().filter(|&&other| other == c).count();
+        letters.iter().copied().max_by_key(|&c| n(c)).expect("a word")
+    } else if rng.random_bool(0.8) {
         *letters.choose(rng).expect("a word")
     } else {
         rng.random_range(b'a'..=b'z').into()

@@ -84,10 +84,10 @@ impl Skill {
             Skill::About => 11,
             Skill::Addition => 11,
             Skill::Subtraction => 13,
-            Skill::Product => 8,
-            Skill::Reverse => 9,
-            Skill::UpperCase => 6,
-            Skill::CountLetters => 9,
+            Skill::Product => 10,
+            Skill::Reverse => 11,
+            Skill::UpperCase => 7,
+            Skill::CountLetters => 12,
             Skill::Sort => 14,
             Skill::Convert => 6,
             Skill::Json => 5,
@@ -95,7 +95,7 @@ impl Skill {
             Skill::ToolResult => 3,
             Skill::Phrase => 10,
             Skill::Memory => 9,
-            Skill::Beyond => 10,
+            Skill::Beyond => 13,
         }
     }
 

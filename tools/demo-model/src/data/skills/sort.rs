@@ -44,10 +44,11 @@ pub(super) fn sort(rng: &mut Rng) -> Dialogue {
 }
 
 fn numbers(rng: &mut Rng) -> Dialogue {
-    let n = rng.random_range(3..=5);
+    let (n, below) =
+        if rng.random_bool(0.35) { (rng.random_range(3..=6), 10) } else { (rng.random_range(3..=5), 100) };
     let mut list: Vec<u32> = Vec::new();
     while list.len() < n {
-        let v = rng.random_range(0..100);
+        let v = rng.random_range(0..below);
         if !list.contains(&v) {
             list.push(v);
         }
@@ -86,12 +87,12 @@ fn words(rng: &mut Rng) -> Dialogue {
 
 fn join<T: ToString>(list: &[T], rng: &mut Rng) -> String {
     let parts: Vec<String> = list.iter().map(T::to_string).collect();
-    match rng.random_range(0..5) {
-        0 => {
+    match rng.random_range(0..10) {
+        0..=1 => {
             let (last, first) = parts.split_last().expect("not empty");
             format!("{} and {last}", first.join(", "))
         }
-        1 => parts.join(" "),
+        2..=4 => parts.join(" "),
         _ => parts.join(", "),
     }
 }
