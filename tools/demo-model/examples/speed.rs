@@ -1,7 +1,9 @@
 //! How fast training is at the demo model's size, on tokens drawn at random: `speed [threads] [tokens a thread] [run tokens]`.
 
 use anyhow::{Context, Result};
-use demo_model::train::{Config, Example, Model, Options, train};
+use demo_model::recipe;
+use demo_model::train::{Example, Model, Options, train};
+use demo_model::vocabulary::N_VOCAB;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::ops::ControlFlow;
@@ -11,18 +13,7 @@ fn main() -> Result<()> {
     let threads = numbers.next().transpose()?.unwrap_or(1);
     let thread_tokens = numbers.next().transpose()?.unwrap_or(4096);
     let run_tokens = numbers.next().transpose()?.unwrap_or(Options::default().run_tokens);
-    let config = Config {
-        vocab: 1536,
-        hidden: 192,
-        n_layers: 6,
-        n_heads: 4,
-        n_kv_heads: 2,
-        head_dim: 64,
-        ffn: 512,
-        rope_theta: 10_000.0,
-        eps: 1e-6,
-    };
-    let mut model = Model::new(config, 0);
+    let mut model = Model::new(recipe::config(), 0);
     println!("{} weights, {threads} threads, {thread_tokens} tokens a thread and step", model.len());
     let options = Options { steps: 12, parts: 2 * threads, threads, run_tokens, ..Options::default() };
     let (mut tokens, mut seconds) = (0, 0.0);
@@ -56,7 +47,7 @@ fn examples(seed: u64, tokens: usize) -> Vec<Example> {
     while left > 0 {
         let len = rng.random_range(30..=150).min(left);
         left -= len;
-        let tokens = (0..len).map(|_| rng.random_range(0..1536)).collect();
+        let tokens = (0..len).map(|_| rng.random_range(0..N_VOCAB as u32)).collect();
         examples.push(Example { tokens, learn: (0..len).map(|i| 3 * i >= 2 * len).collect() });
     }
     examples
