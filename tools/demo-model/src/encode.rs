@@ -43,11 +43,7 @@ impl Encoder {
     /// # Errors
     /// Where the template refuses the dialogue.
     pub fn example(&self, dialogue: &Dialogue) -> Result<Example> {
-        let mut tokens = self.tokenizer.encode_segments(&self.template.segments(&request(dialogue))?)?;
-        let mut learn = self.said_before(dialogue, &tokens);
-        self.answer(dialogue, &mut tokens)?;
-        learn.resize(tokens.len(), true);
-        Ok(Example { tokens, learn })
+        self.encode(dialogue, |prompt| self.said_before(dialogue, prompt))
     }
 
     /// A dialogue to be asked: only its answer counts.
@@ -55,8 +51,13 @@ impl Encoder {
     /// # Errors
     /// As [`Self::example`].
     pub fn question(&self, dialogue: &Dialogue) -> Result<Example> {
+        self.encode(dialogue, |prompt| vec![false; prompt.len()])
+    }
+
+    /// The prompt, of which `learn` says what counts, and the answer, all of which does.
+    fn encode(&self, dialogue: &Dialogue, learn: impl FnOnce(&[u32]) -> Vec<bool>) -> Result<Example> {
         let mut tokens = self.tokenizer.encode_segments(&self.template.segments(&request(dialogue))?)?;
-        let mut learn = vec![false; tokens.len()];
+        let mut learn = learn(&tokens);
         self.answer(dialogue, &mut tokens)?;
         learn.resize(tokens.len(), true);
         Ok(Example { tokens, learn })
