@@ -1,7 +1,7 @@
 //! Writes models of real shapes with random weights, for measuring without a download:
 //! `make_bench_models DIR [--shape qwen2.5-0.5b|qwen3-0.6b] [--mix q4_0|q8_0|q4_k_m]`.
 //!
-//! Without a choice, those that `bench/cpu` compares. Tensor types are those that llama.cpp's quantizer gives such a
+//! Without a choice, those that `bench/web` compares. Tensor types are those that llama.cpp's quantizer gives such a
 //! model; the vocabulary has the real one's size.
 
 #[path = "../tests/support/mod.rs"]
@@ -53,7 +53,7 @@ const N_BPE: usize = 151_643;
 const N_VOCAB: usize = 151_936;
 
 /// What the benchmark's prompts are made of; each is to be one token, with the space before it.
-const WORDS: &str = include_str!("../bench/cpu/page/words.txt");
+const WORDS: &str = include_str!("../bench/web/page/words.txt");
 
 /// Values that are quantized of each kind; tensors are made of blocks drawn from these.
 const POOL: usize = 1 << 18;

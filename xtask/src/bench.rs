@@ -1,4 +1,4 @@
-//! Measures the CPU path in a browser, beside its peers: `bench/cpu`.
+//! Measures qwenlet in a browser, beside its peers: `bench/web`.
 
 use std::ffi::OsString;
 use std::fs;
@@ -20,32 +20,32 @@ pub(crate) fn bench_web(mut args: Vec<OsString>) -> Result<()> {
         build::build()?;
         peers()?;
     }
-    npm("bench/cpu")?;
+    npm("bench/web")?;
     if !args.iter().any(|arg| arg.to_string_lossy().starts_with("--models")) {
         let models: Vec<_> = models()?.into_iter().map(PathBuf::into_os_string).collect();
         args.extend(["--models".into(), models.join(",".as_ref())]);
     }
-    let mut bench = program("node", "bench/cpu");
+    let mut bench = program("node", "bench/web");
     if !args.iter().any(|arg| arg == "--serve") {
         bench.env("QWENLET_CHROMIUM", chromium()?);
     }
     run(bench.arg("run.mjs").args(args))
 }
 
-/// What `bench/cpu` has in Rust, as modules in `target/bench`.
+/// What `bench/web` has in Rust, as modules in `target/bench`.
 fn peers() -> Result<()> {
     let built = root().join("target/bench");
     fs::create_dir_all(&built).with_context(|| format!("cannot make {}", built.display()))?;
     // A target folder of its own: its lock file has other versions than ours.
     let candle = target_dir().join("bench-candle");
-    let manifest = root().join("bench/cpu/candle/Cargo.toml");
+    let manifest = root().join("bench/web/candle/Cargo.toml");
     let mut build = cargo();
     build.args(["build", "--release", "--locked", "--target", WASM, "--manifest-path"]).arg(manifest);
     run(build.arg("--target-dir").arg(&candle))?;
     let module = candle.join(WASM).join("release/candle_peer.wasm");
     fs::copy(&module, built.join("candle.wasm"))
         .with_context(|| format!("cannot copy {}", module.display()))?;
-    let mut rustc = program("rustc", "bench/cpu/read");
+    let mut rustc = program("rustc", "bench/web/read");
     rustc.args(["-O", "--edition", "2024", "--target", WASM, "--crate-type", "cdylib"]);
     rustc.args([
         "-C",

@@ -133,7 +133,7 @@ fn types() -> Result<()> {
 }
 
 fn bench() -> Result<()> {
-    run(program("node", "bench").args(["--test", "cpu/table.test.mjs"]))
+    run(program("node", "bench").args(["--test", "web/table.test.mjs"]))
 }
 
 /// A browser test is given the Chromium to use; what it serves and packs is what `build` made, the models that it loads

@@ -4,10 +4,13 @@ import { summary } from "../lib/stats.mjs";
 
 const CONTEXTS = [128, 4096];
 
-export async function context(run, model) {
+export const context = (run, model) => compare(run, model, "qwenlet");
+export const gpuContext = (run, model) => compare(run, model, "qwenlet WebGPU");
+
+async function compare(run, model, engine) {
   const opened = [];
   for (const length of CONTEXTS) {
-    const [found] = await openAll(run, model, ["qwenlet"], { context: 4096 + run.tg });
+    const [found] = await openAll(run, model, [engine], { context: 4096 + run.tg });
     if (!found) return;
     await found.browser.call("prefill", length, 1);
     await found.browser.call("decode", run.tg);
@@ -20,7 +23,7 @@ export async function context(run, model) {
     run.progress(`${model.name}: ${rep + 1} of ${run.reps}`);
   }
   for (const [i, length] of CONTEXTS.entries()) {
-    run.line({ figure: "context", model: model.name, engine: "qwenlet", context: length, perCpuSecond: summary(seconds[i].map((s) => 1 / s)) });
+    run.line({ figure: "context", model: model.name, engine, context: length, perCpuSecond: summary(seconds[i].map((s) => 1 / s)) });
   }
   await Promise.all(opened.map((browser) => browser.close()));
 }

@@ -1,6 +1,7 @@
-// Measures qwenlet on the CPU beside its peers, in Chromium. `cargo xtask bench-web` builds what this needs and runs it.
+// Measures qwenlet beside its peers, in Chromium. `cargo xtask bench-web` builds what this needs and runs it.
 //   node run.mjs --models A.gguf,B.gguf [--suites speed,threads,context,exact,load] [--peers wllama,candle,onnxruntime]
 //                [--onnx DIR] [--llama-bench PROGRAM] [--reps 5] [--pp 128] [--tg 32] [--chromium PATH] [--out RESULTS.jsonl]
+//   node run.mjs --models A.gguf --suites webgpu,webgpu-context [--gpu-chromium PATH] [--peers …]      on a software GPU
 //   node run.mjs --models A.gguf --serve      only serves the page, for any browser
 import { appendFileSync, mkdirSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
@@ -11,15 +12,18 @@ import { machine } from "./lib/machine.mjs";
 import { describe } from "./lib/model.mjs";
 import { ROOT } from "./lib/paths.mjs";
 import { startServer } from "./lib/server.mjs";
-import { context } from "./suites/context.mjs";
+import { context, gpuContext } from "./suites/context.mjs";
 import { exact } from "./suites/exact.mjs";
 import { load } from "./suites/load.mjs";
 import { speed } from "./suites/speed.mjs";
 import { threads } from "./suites/threads.mjs";
+import { webgpu } from "./suites/webgpu.mjs";
 import { markdown } from "./table.mjs";
 import { VARIANTS } from "./variants.mjs";
 
 const SUITES = { speed, exact, threads, context, load };
+/** On request: they need a browser with a software GPU. */
+const GPU_SUITES = { webgpu, "webgpu-context": gpuContext };
 
 const { values: args } = parseArgs({
   options: {
@@ -31,6 +35,7 @@ const { values: args } = parseArgs({
     reps: { type: "string", default: "5" },
     pp: { type: "string", default: "128" },
     tg: { type: "string", default: "32" },
+    "gpu-chromium": { type: "string", default: process.env.QWENLET_CHROMIUM },
     chromium: { type: "string", default: process.env.QWENLET_CHROMIUM },
     out: { type: "string", default: join(ROOT, "target/bench/results.jsonl") },
     serve: { type: "boolean", default: false },
@@ -51,8 +56,8 @@ function count(name) {
 }
 
 if (!args.models) throw new Error("--models names no file");
-const suites = list("suites", Object.keys(SUITES));
-const peers = list("peers", Object.keys(VARIANTS).filter((name) => !/^qwenlet|^memory/.test(name)));
+const suites = list("suites", Object.keys({ ...SUITES, ...GPU_SUITES }));
+const peers = list("peers", Object.keys(VARIANTS).filter((name) => !/^qwenlet|^memory| WebGPU$/.test(name)));
 const models = await Promise.all(list("models").map((path) => describe(resolve(path))));
 const server = await startServer({ models: models.map(({ path }) => path), onnx: args.onnx && resolve(args.onnx) });
 
@@ -61,7 +66,7 @@ if (args.serve) {
 } else {
   const lines = [];
   const run = {
-    url: server.url, chromium: args.chromium, peers, llama: args["llama-bench"],
+    url: server.url, chromium: args.chromium, gpuChromium: args["gpu-chromium"], peers, llama: args["llama-bench"],
     onnx: args.onnx && models[0].name, // of the first model: an ONNX file has one shape
     reps: count("reps"), pp: count("pp"), tg: count("tg"),
     progress: (text) => console.error(text),
@@ -77,7 +82,7 @@ if (args.serve) {
   run.line(machine(browser.version()));
   await browser.close();
   for (const model of models) {
-    for (const suite of suites) await SUITES[suite](run, model);
+    for (const suite of suites) await { ...SUITES, ...GPU_SUITES }[suite](run, model);
   }
   server.close();
   console.error(`\n${markdown(lines)}\n${args.out} has the lines.`);

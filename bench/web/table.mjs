@@ -5,8 +5,8 @@ import { parseArgs } from "node:util";
 
 import { verdicts } from "./targets.mjs";
 
-const BEGIN = "<!-- bench/cpu/table.mjs writes what is below -->";
-const END = "<!-- bench/cpu/table.mjs wrote what is above -->";
+const BEGIN = "<!-- bench/web/table.mjs writes what is below -->";
+const END = "<!-- bench/web/table.mjs wrote what is above -->";
 
 const LABELS = {
   "qwenlet": "**qwenlet**",

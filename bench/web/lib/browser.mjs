@@ -8,7 +8,10 @@ const FLAGS = [
   "--disable-sync", "--disable-background-timer-throttling", "--disable-renderer-backgrounding", "--disable-backgrounding-occluded-windows",
 ];
 
-/** Nanoseconds that the threads of a process have run, to the scheduler's own accuracy. Linux only. */
+/** The software adapter: seconds of the CPU are what the GPU's work costs there. */
+const SOFTWARE_GPU = ["--disable-gpu-sandbox", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan,WebGPU", "--ignore-gpu-blocklist"];
+
+/** Seconds that the threads of a process have run, to the scheduler's own accuracy. Linux only. */
 function scheduled(pid) {
   let sum = 0;
   for (const task of readdirSync(`/proc/${pid}/task`)) {
@@ -24,12 +27,14 @@ function scheduled(pid) {
 export class Browser {
   #browser;
   #session;
+  #process;
   page;
 
-  /** `flags` are V8's. */
-  static async start(url, { executable, flags = "" }) {
+  /** `flags` are V8's; with `gpu` there is a software adapter, and the process that runs it is the one measured. */
+  static async start(url, { executable, flags = "", gpu = false }) {
     const browser = new Browser();
-    const args = flags ? [...FLAGS, `--js-flags=${flags}`] : FLAGS;
+    browser.#process = gpu ? "GPU" : "renderer";
+    const args = [...FLAGS, ...(gpu ? SOFTWARE_GPU : []), ...(flags ? [`--js-flags=${flags}`] : [])];
     browser.#browser = await chromium.launch({ executablePath: executable, args, timeout: 120_000 });
     browser.#session = await browser.#browser.newBrowserCDPSession();
     browser.page = await (await browser.#browser.newContext()).newPage();
@@ -43,12 +48,12 @@ export class Browser {
     return this.#browser.version();
   }
 
-  /** CPU seconds of all renderers so far: all threads of the page and of its workers. */
+  /** CPU seconds so far: of all renderers, which are all threads of the page and of its workers, or of the GPU's process. */
   async cpu() {
     const { processInfo } = await this.#session.send("SystemInfo.getProcessInfo");
-    const renderers = processInfo.filter(({ type }) => type === "renderer");
+    const measured = processInfo.filter(({ type }) => type === this.#process);
     const exact = existsSync("/proc/self/task");
-    return renderers.reduce((sum, { id, cpuTime }) => sum + (exact ? scheduled(id) : cpuTime), 0);
+    return measured.reduce((sum, { id, cpuTime }) => sum + (exact ? scheduled(id) : cpuTime), 0);
   }
 
   async open(engine, options) {

@@ -7,7 +7,8 @@ export async function openAll(run, model, names, more = {}) {
   const opened = [];
   for (const name of names) {
     const { engine, flags, ...wish } = VARIANTS[name];
-    const browser = await Browser.start(run.url, { executable: run.chromium, flags });
+    const gpu = wish.backend === "webgpu";
+    const browser = await Browser.start(run.url, { executable: gpu ? run.gpuChromium : run.chromium, flags, gpu });
     const source = engine === "ort" ? `${run.url}onnx/` : `${run.url}models/${encodeURIComponent(model.name)}`;
     let reason;
     let info;

@@ -13,10 +13,16 @@ export const VARIANTS = {
   "candle": { engine: "candle" },
   "onnxruntime": { engine: "ort", threads: 1 },
   "memory read": { engine: "read" },
+  "qwenlet WebGPU": { engine: "qwenlet", backend: "webgpu" },
+  "qwenlet WebGPU exact": { engine: "qwenlet", backend: "webgpu", precision: "exact" },
+  // Its longer prompts end in an error on software adapters.
+  "wllama WebGPU": { engine: "wllama", threads: 1, backend: "webgpu", pp: 4 },
+  "onnxruntime WebGPU": { engine: "ort", threads: 1, backend: "webgpu" },
 };
 
 /** Why a loaded qwenlet is not the variant that was wished for; undefined where it is. */
-export function mismatch({ variant, threads }, info) {
+export function mismatch({ variant, threads, backend = "cpu" }, info) {
+  if (info.backend !== backend) return `it runs on ${info.backend}: ${info.why}`;
   const relaxed = info.features.includes("relaxed-simd");
   if (variant === "relaxed" && !relaxed) return "this browser has no relaxed SIMD";
   if (variant === "simd" && relaxed) return "the simd128 build was not loaded";

@@ -3,11 +3,11 @@ import { ANSWER, words } from "./prompts.js";
 
 const quiet = { debug() {}, log() {}, warn() {}, error: console.error };
 
-export async function open({ source, threads, context = 1024 }) {
+export async function open({ source, threads, context = 1024, backend = "cpu" }) {
   const { Wllama } = await import("/node_modules/@wllama/wllama/esm/index.js");
   const wllama = new Wllama({ default: "/node_modules/@wllama/wllama/esm/wasm/wllama.wasm" }, { logger: quiet, suppressNativeLog: true });
   const blob = await (await fetch(source)).blob();
-  await wllama.loadModel([blob], { n_ctx: context, n_batch: 512, n_threads: threads, n_gpu_layers: 0, n_parallel: 1, warmup: false });
+  await wllama.loadModel([blob], { n_ctx: context, n_batch: 512, n_threads: threads, n_gpu_layers: backend === "webgpu" ? 999 : 0, n_parallel: 1, warmup: false });
   if (wllama.getNumThreads() !== threads) throw new Error(`wllama runs on ${wllama.getNumThreads()} threads, not ${threads}`);
   let prompt = "";
   // The reuse of a prompt is asked for where we use it too: decoding starts behind a prompt that is in the cache.

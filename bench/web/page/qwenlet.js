@@ -5,9 +5,9 @@ import { ANSWER, words } from "./prompts.js";
  * `threads` and `variant` ("simd" or "relaxed") are wishes; `info` says what came of them.
  * A `source` is a URL or `{ cached: id }`.
  */
-export async function open({ source, threads, variant, context, cache = false }) {
+export async function open({ source, threads, variant, context, backend = "cpu", precision = "auto", cache = false }) {
   const { Engine } = await import("/dist/pkg/index.js");
-  const options = { backend: "cpu", cache, onWarning: () => {}, ...(threads ? { threads } : {}), ...(variant ? { variant } : {}) };
+  const options = { backend, precision, cache, onWarning: () => {}, ...(threads ? { threads } : {}), ...(variant ? { variant } : {}) };
   const engine = await Engine.load(source, { ...options, ...(context ? { contextLength: context } : {}) });
   let prompt = "";
   let length = 0;
