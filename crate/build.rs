@@ -16,7 +16,8 @@ fn main() {
     println!("cargo::rerun-if-changed=crate/quant");
     let mut failures = Vec::new();
     for kernel in KERNELS {
-        let all: Vec<&Unpack> = UNPACKS.iter().collect();
+        let integer = kernel.constant("integer") == 1;
+        let all: Vec<&Unpack> = UNPACKS.iter().filter(|u| u.packed.is_some() || !integer).collect();
         let mut formats: Vec<&[&Unpack]> =
             if kernel.reads_weights { all.chunks(1).collect() } else { vec![&[]] };
         if kernel.constant("segments") > 1 {

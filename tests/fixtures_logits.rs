@@ -5,22 +5,26 @@ mod support;
 use std::ops::ControlFlow;
 
 use pollster::block_on;
-use qwenlet::engine::{Engine, GenerateOptions, Prompt};
-use support::engine::{logits, on_each_backend};
+use qwenlet::engine::{Engine, GenerateOptions, Kernels, Prompt};
+use support::engine::{logits, on_each_backend_and_rounded};
 use support::golden::{Golden, dense_models};
 use support::{fixtures, relative_l2};
 
-/// Both backends keep activations in f32 where weights are not quantized, WebGPU always.
+/// Both backends keep activations in f32 where weights are not quantized, WebGPU always unless it is to round.
 fn is_exact(engine: &Engine, model: &Golden) -> bool {
-    engine.info().backend == "webgpu" || model.is_full_precision()
+    kernels(engine).is_some_and(|k| k == Kernels::Exact) || model.is_full_precision()
+}
+
+fn kernels(engine: &Engine) -> Option<Kernels> {
+    engine.info().self_check.as_ref().map(|check| check.kernels)
 }
 
 #[test]
 fn logits_are_the_golden_ones() {
     let Some(dir) = fixtures() else { return };
     for model in dense_models(&dir) {
-        for mut engine in on_each_backend(&model.parts(&dir)) {
-            let what = format!("{} on {}", model.name, engine.info().backend);
+        for mut engine in on_each_backend_and_rounded(&model.parts(&dir)) {
+            let what = format!("{} on {} {:?}", model.name, engine.info().backend, kernels(&engine));
             let (mut got, mut worst) = (Vec::new(), 0f64);
             for prompt in &model.prompts {
                 let rows = logits(&mut engine, &prompt.tokens, &prompt.positions);
@@ -49,7 +53,7 @@ fn greedy_continuations_are_the_golden_ones() {
     let Some(dir) = fixtures() else { return };
     let mut compared = 0;
     for model in dense_models(&dir) {
-        for mut engine in on_each_backend(&model.parts(&dir)) {
+        for mut engine in on_each_backend_and_rounded(&model.parts(&dir)) {
             let noise = match is_exact(&engine, &model) {
                 true => 0.02,
                 false => (2.0 * model.deviation.llama_cpp.max_abs).max(0.05),

@@ -1,5 +1,6 @@
 //! Runs plans with the plain references: what a backend's results are compared with.
 
+use crate::backend::webgpu::Rounds;
 use crate::error::Result;
 use crate::kernels::store_kv::Pool;
 use crate::kernels::{
@@ -13,6 +14,8 @@ use crate::quant;
 pub(crate) struct Interpreter<'a> {
     plan: &'a Plan,
     weights: &'a [Vec<u8>],
+    /// For which products activations are rounded to bytes.
+    rounds: Rounds,
     keys: Vec<Pool>,
     values: Vec<Pool>,
     /// Every buffer of the last run, `[rows, width]`.
@@ -27,7 +30,12 @@ impl<'a> Interpreter<'a> {
             };
             plan.layers.iter().map(pool).collect()
         };
-        Self { plan, weights, keys: pools(), values: pools(), buffers: Vec::new() }
+        Self { plan, weights, rounds: Rounds::NONE, keys: pools(), values: pools(), buffers: Vec::new() }
+    }
+
+    /// As kernels compute that multiply bytes.
+    pub(crate) fn rounded(self, rounds: Rounds) -> Self {
+        Self { rounds, ..self }
     }
 
     pub(crate) fn run(&mut self, batch: &Batch<'_>) -> Result<()> {
@@ -97,6 +105,13 @@ impl<'a> Interpreter<'a> {
                 let bias = bias.map(|b| self.vector(b)).transpose()?;
                 let bytes = &self.weights[weight.0 as usize];
                 let ty = self.plan.weight(weight).ty;
+                if self.rounds.hold(self.lines(x)?.n(), ty) {
+                    let width = x.width as usize;
+                    let mut lines = self.lines(x)?.iter().flatten().copied().collect::<Vec<f32>>();
+                    lines.chunks_exact_mut(width).for_each(matmul::round_to_bytes);
+                    let x = Lines::new(&lines, width, 0, width)?;
+                    return matmul::reference(x, ty, bytes, bias.as_deref(), accumulate, out(o)?);
+                }
                 matmul::reference(self.lines(x)?, ty, bytes, bias.as_deref(), accumulate, out(o)?)
             }
             Op::Rope { x, head_dim } => {

@@ -8,41 +8,65 @@ use std::sync::Arc;
 
 use self::interpreter::Interpreter;
 use self::random::{Rng, blocks};
+use crate::backend::webgpu::Rounds;
 use crate::backend::{Backend, RunLimits};
 use crate::error::{Code, Error, Result};
 use crate::plan::state::{PAGE_TOKENS, PageId};
 use crate::plan::{Batch, Plan, Row, Weight, WeightKind};
 use crate::quant::{self, GgmlType};
+use crate::sampler::{Params, Sampler};
 
 /// Relative error of the logits up to which a backend is right. Those in use are right to 1e-3 or better; one that is
 /// wrong in any value that it computes is off by far more.
 const MAX_ERROR: f64 = 1e-2;
+/// The same where activations are rounded to bytes: one whose last bits differ may be rounded the other way.
+const MAX_ROUNDED_ERROR: f64 = 3e-2;
 
 /// Rows of the first run, more than the form for few rows takes, and of all runs: the references are slow.
 const PROMPT: usize = 8;
 const ROWS: usize = PROMPT + 4;
 
-/// Runs `plan` with random weights; returns the relative error of its logits. The backend is to be prepared anew
-/// afterwards.
+/// What a backend that computes rightly gave.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// Of its logits.
+    pub(crate) relative_error: f64,
+    /// What is wrong with the tokens that it chooses from them.
+    pub(crate) wrong_choice: Option<String>,
+}
+
+/// Runs `plan` with random weights. The backend is to be prepared anew afterwards. `rounds` tells for which
+/// products it rounds activations to bytes: so do the references then.
 ///
 /// # Errors
 /// `no-webgpu` where the error is too large, and what the backend reports.
-pub(crate) async fn check(backend: &mut dyn Backend, plan: &Arc<Plan>) -> Result<f64> {
-    let error = error(backend, plan).await?;
-    if error <= MAX_ERROR {
-        return Ok(error);
+pub(crate) async fn check(backend: &mut dyn Backend, plan: &Arc<Plan>, rounds: Rounds) -> Result<Found> {
+    let (relative_error, logits) = error(backend, plan, rounds).await?;
+    if relative_error <= if rounds.any() { MAX_ROUNDED_ERROR } else { MAX_ERROR } {
+        return Ok(Found { relative_error, wrong_choice: wrong_choice(backend, plan, &logits).await? });
     }
     Err(Error::new(
         Code::NoWebgpu,
         format!(
-            "this device computes wrong results: logits of a small model differ by {error:.1e} of their size"
+            "this device computes wrong results: logits of a small model differ by \
+             {relative_error:.1e} of their size"
         ),
     ))
 }
 
-/// A prompt in two runs, then single rows: the relative error of the worst row of logits.
-async fn error(backend: &mut dyn Backend, plan: &Arc<Plan>) -> Result<f64> {
-    let n_pages = ROWS.div_ceil(PAGE_TOKENS);
+const N_PAGES: usize = ROWS.div_ceil(PAGE_TOKENS);
+
+fn table() -> Vec<PageId> {
+    (0..N_PAGES as u32).map(PageId).collect()
+}
+
+fn row(plan: &Plan, position: u32) -> Row {
+    Row { token: position * 7 % plan.n_vocab, sequence: 0, position, output: true }
+}
+
+/// A prompt in two runs, then single rows: the relative error of the worst row of logits, and the last one.
+async fn error(backend: &mut dyn Backend, plan: &Arc<Plan>, rounds: Rounds) -> Result<(f64, Vec<f32>)> {
+    let n_pages = N_PAGES;
     let limits = RunLimits { max_rows: ROWS, max_outputs: 1, max_sequences: 1, n_pages, keep_buffers: false };
     backend.prepare(plan.clone(), limits).await?;
     let mut rng = Rng::new(1);
@@ -52,11 +76,9 @@ async fn error(backend: &mut dyn Backend, plan: &Arc<Plan>) -> Result<f64> {
     }
     backend.finish_upload().await?;
 
-    let table: Vec<_> = (0..n_pages as u32).map(PageId).collect();
-    let mut interpreter = Interpreter::new(plan, &weights, n_pages);
-    let rows: Vec<Row> = (0..ROWS as u32)
-        .map(|position| Row { token: position * 7 % plan.n_vocab, sequence: 0, position, output: true })
-        .collect();
+    let table = table();
+    let mut interpreter = Interpreter::new(plan, &weights, n_pages).rounded(rounds);
+    let rows: Vec<Row> = (0..ROWS as u32).map(|position| row(plan, position)).collect();
     let (mut worst, mut logits) = (0.0f64, Vec::new());
     for run in [0..PROMPT, PROMPT..ROWS - 2, ROWS - 2..ROWS - 1, ROWS - 1..ROWS] {
         let last = run.len() - 1;
@@ -70,7 +92,39 @@ async fn error(backend: &mut dyn Backend, plan: &Arc<Plan>) -> Result<f64> {
         let error = relative_l2(&logits, want);
         worst = worst.max(if error.is_nan() { f64::INFINITY } else { error });
     }
-    Ok(worst)
+    Ok((worst, logits))
+}
+
+/// Tokens chosen from the logits of the last row, which is run again for each, beside those that the sampler chooses.
+async fn wrong_choice(backend: &mut dyn Backend, plan: &Plan, logits: &[f32]) -> Result<Option<String>> {
+    let table = table();
+    let rows = [row(plan, ROWS as u32 - 1)];
+    let batch = Batch { rows: &rows, tables: &[&table] };
+    let drawn = Params { top_k: 40, top_p: 0.95, min_p: 0.01, presence_penalty: 0.5, ..Params::default() };
+    let greedy = Params { temperature: 0.0, repetition_penalty: 1.1, ..Params::default() };
+    for params in [greedy, drawn] {
+        let mut sampler = Sampler::new(params, plan.n_vocab as usize)?;
+        sampler.observe_prompt(&[1, 2, 3]);
+        if backend.start_choosing(&sampler)? == 0 {
+            return Ok(None);
+        }
+        for draw in 0..4 {
+            backend.run_and_choose(&batch, draw)?;
+            let want = sampler.sample(logits)?;
+            let got = match backend.choice().await {
+                Ok(got) => got.to_string(),
+                Err(e) if e.code() == Code::Internal => e.to_string(),
+                Err(e) => return Err(e),
+            };
+            if got != want.to_string() {
+                backend.stop_choosing();
+                return Ok(Some(format!("this device chooses wrong tokens: {got} where {want} is right")));
+            }
+            sampler.accept(want);
+        }
+        backend.stop_choosing();
+    }
+    Ok(None)
 }
 
 /// Weights as a file has them: matrices that keep the size of what they multiply, vectors around one.

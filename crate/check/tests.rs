@@ -1,7 +1,8 @@
 use super::*;
 use crate::backend::cpu::CpuBackend;
-use crate::backend::webgpu::WebGpuOptions;
 use crate::backend::webgpu::tests::support::open;
+use crate::backend::webgpu::{Damage, WebGpuOptions};
+use crate::kernels::shader::KERNELS;
 use crate::model::{Model, Outline};
 use crate::threads::Pool;
 
@@ -44,39 +45,91 @@ fn a_miniature_has_every_type_of_the_model_and_few_weights() {
 #[test]
 fn activations_in_eight_bits_are_told_from_exact_ones() {
     for plan in miniatures() {
-        let error = pollster::block_on(error(&mut CpuBackend::new(Pool::alone()), &plan)).unwrap();
+        let (error, _) =
+            pollster::block_on(error(&mut CpuBackend::new(Pool::alone()), &plan, Rounds::NONE)).unwrap();
         assert!((2e-3..3e-2).contains(&error), "{error}");
     }
 }
 
 /// `None` without an adapter.
-fn on_gpu(options: WebGpuOptions, plan: &Arc<Plan>) -> Option<Result<f64>> {
-    Some(pollster::block_on(check(&mut open(options)?, plan)))
+fn on_gpu(options: WebGpuOptions, plan: &Arc<Plan>) -> Option<Result<Found>> {
+    let mut backend = open(options)?;
+    let rounds = backend.rounds();
+    Some(pollster::block_on(check(&mut backend, plan, rounds)))
 }
 
 #[test]
 fn a_gpu_passes_with_its_kernels_and_with_the_plainest() {
     for plan in miniatures() {
-        for plain in [false, true] {
-            let Some(error) = on_gpu(WebGpuOptions { plain, ..Default::default() }, &plan) else { return };
-            let error = error.unwrap();
-            assert!(error < 1e-3, "{error}");
+        for (plain, rounded) in [(false, true), (false, false), (true, false)] {
+            let options = WebGpuOptions { plain, rounded, ..Default::default() };
+            let Some(error) = on_gpu(options, &plan) else { return };
+            let found = error.unwrap();
+            println!("rounded {rounded}, plain {plain}: {}", found.relative_error);
+            assert!(found.relative_error < if rounded { 1.5e-2 } else { 1e-3 }, "{found:?}");
+            assert_eq!(found.wrong_choice, None);
         }
     }
+}
+
+/// Which shape a device takes is its own affair.
+fn every_shape(start: &'static str, from: &'static str, to: &'static str) -> Vec<Damage> {
+    let kernels = KERNELS.iter().map(|k| k.name).filter(|name| name.starts_with(start));
+    kernels.map(|kernel| Damage { kernel, from, to }).collect()
 }
 
 #[test]
 fn a_damaged_kernel_shows_and_the_plain_ones_do_without_it() {
     let plan = &miniatures()[0];
-    // Which shape a device takes is its own affair.
-    for kernels in [
-        ["gated matvec serial", "gated matvec narrow", "gated matvec wide"],
-        ["normed matvec serial", "normed matvec narrow", "normed matvec wide"],
-    ] {
-        let damaged = |plain| WebGpuOptions { plain, spoil: kernels.to_vec(), ..Default::default() };
-        let Some(error) = on_gpu(damaged(false), plan) else { return };
-        let e = error.unwrap_err();
+    for kernels in ["gated matvec", "normed matvec"] {
+        let mut spoil = every_shape(kernels, "+ dot(", "+ 1.25 * dot(");
+        spoil.retain(|d| !d.kernel.ends_with("rounded"));
+        let damaged = |plain| WebGpuOptions { plain, spoil: spoil.clone(), ..Default::default() };
+        let Some(found) = on_gpu(damaged(false), plan) else { return };
+        let e = found.unwrap_err();
         assert!(e.to_string().contains("wrong results"), "{e}");
         assert!(on_gpu(damaged(true), plan).unwrap().is_ok());
     }
+}
+
+#[test]
+fn a_damaged_rounded_kernel_shows_and_the_exact_ones_do_without_it() {
+    let plan = &miniatures()[0];
+    for kernels in ["gated matvec", "normed matvec", "matmul"] {
+        let mut spoil = every_shape(kernels, "return x.scale", "return 1.05 * x.scale");
+        spoil.retain(|d| d.kernel.ends_with("rounded"));
+        let damaged = |rounded| WebGpuOptions { rounded, spoil: spoil.clone(), ..Default::default() };
+        let Some(found) = on_gpu(damaged(true), plan) else { return };
+        let e = found.unwrap_err();
+        assert!(e.to_string().contains("wrong results"), "{e}");
+        assert!(on_gpu(damaged(false), plan).unwrap().is_ok());
+    }
+}
+
+#[test]
+fn a_device_that_chooses_wrongly_is_found() {
+    let plan = &miniatures()[0];
+    // Scores that are never best, and other random numbers.
+    for (kernel, from, to) in [("score", "key > best", "key < best"), ("choose", "* 1664525u", "* 1664527u")]
+    {
+        let spoil = vec![Damage { kernel, from, to }];
+        let Some(found) = on_gpu(WebGpuOptions { spoil, ..Default::default() }, plan) else { return };
+        let wrong = found.unwrap().wrong_choice.expect("a wrong token");
+        assert!(wrong.contains("wrong tokens"), "{wrong}");
+    }
+}
+
+#[test]
+fn what_a_race_leaves_rounded_is_right() {
+    let model = Model::from_outline(&outline("qwen3", "Q4_K_M")).unwrap();
+    let plan = Arc::new(model.miniature().unwrap());
+    let layer = Arc::new(model.excerpt(0).unwrap());
+    assert_eq!(layer.layers.len(), 1);
+    let Some(mut backend) = open(WebGpuOptions { rounded: true, ..Default::default() }) else { return };
+    pollster::block_on(backend.race(&layer, &plan)).unwrap();
+    let rounds = backend.rounds();
+    let features = backend.info().features.clone();
+    assert_eq!(rounds.any(), !features.is_empty(), "{features:?}");
+    let found = pollster::block_on(check(&mut backend, &plan, rounds)).unwrap();
+    assert!(found.relative_error < if rounds.any() { 1.5e-2 } else { 1e-3 }, "{rounds:?}: {found:?}");
 }

@@ -27,10 +27,13 @@ pub enum BackendChoice {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
+    /// Activations are rounded to 8 bits for products where the device is clearly faster that way, as a trial at load shows.
     #[default]
     Auto,
     /// Activations stay f32.
     Exact,
+    /// Activations are rounded wherever weights are quantized, without a trial.
+    Rounded,
 }
 
 /// Lets the host do other work between steps; a browser worker takes its messages then.
@@ -99,14 +102,28 @@ pub enum Phase {
     Ready,
 }
 
+/// How WebGPU computes, the fastest way first: who computes wrongly on a device makes room for the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kernels {
+    /// Products of activations rounded to 8 bits.
+    Rounded,
+    /// Activations stay f32.
+    Exact,
+    /// An operation a step, a thread a row.
+    Plain,
+}
+
 /// What a small model gave on the device, beside the plain references.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SelfCheck {
     /// Of the logits: about 1e-4 where all is well.
     pub relative_error: f64,
-    /// Only the plainest kernels compute rightly on this device; this is what the others did.
-    pub plain_kernels: Option<String>,
+    /// Those that are used.
+    pub kernels: Kernels,
+    /// What faster ones did that are not used because they compute wrongly on this device.
+    pub failed: Vec<String>,
 }
 
 /// What was loaded, and on what it runs.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
 
-use super::prepare::{MAX_ROWS, Prepared, context_length, prepare, run_limits};
+use super::prepare::{MAX_ROWS, Prepared, Trials, context_length, prepare, run_limits};
 use super::{Engine, EngineInfo, LoadOptions, Phase, Progress};
 use crate::backend::{Backend, RunLimits};
 use crate::chat::{self, Capabilities, ChatTemplate, Thinking};
@@ -67,10 +67,10 @@ impl Engine {
         let trained = model.config.context_length;
         let context_length = context_length(trained, options.context_length)?;
         let limits = RunLimits { keep_buffers: options.keep_buffers, ..run_limits(context_length) };
-        let miniature = model.miniature().map(Arc::new);
+        let trials = Trials::of(&model);
         let plan = Arc::new(model.plan);
         let Prepared { mut backend, why, self_check } =
-            prepare(&options, &plan, miniature, limits, trained, context_length).await?;
+            prepare(&options, &plan, trials, limits, trained, context_length).await?;
         progress.enter(Phase::Weights)?;
         stream_weights(&mut parts, tensors, &plan, backend.as_mut(), &mut progress, &options).await?;
         progress.enter(Phase::Prepare)?;

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::fit::{self, GpuLimits, Machine, Subject};
-use super::{BackendChoice, LoadOptions, SelfCheck};
+use super::{BackendChoice, Kernels, LoadOptions, Precision, SelfCheck};
 use crate::backend::cpu::CpuBackend;
 use crate::backend::webgpu::{Room, WebGpuBackend, WebGpuOptions};
 use crate::backend::{Backend, BackendKind, RunLimits};
 use crate::check as selfcheck;
 use crate::error::{Code, Error, Result};
+use crate::model::Model;
 use crate::plan::Plan;
 use crate::plan::state::PAGE_TOKENS;
 use crate::threads::Pool;
@@ -47,6 +48,28 @@ pub(super) fn run_limits(context_length: u32) -> RunLimits {
     }
 }
 
+/// Bytes of weights that decoding is tried with: more than most caches hold.
+const TRIED_BYTES: u64 = 32 << 20;
+
+/// Plans to try a GPU with.
+pub(super) struct Trials {
+    /// Whether it computes what it should.
+    miniature: Arc<Plan>,
+    /// How fast it decodes, and prefills.
+    decode: Arc<Plan>,
+    prefill: Arc<Plan>,
+}
+
+impl Trials {
+    pub(super) fn of(model: &Model) -> Result<Self> {
+        Ok(Self {
+            miniature: Arc::new(model.miniature()?),
+            decode: Arc::new(model.excerpt(TRIED_BYTES)?),
+            prefill: Arc::new(model.excerpt(0)?),
+        })
+    }
+}
+
 /// A backend that is ready for weights.
 pub(super) struct Prepared {
     pub(super) backend: Box<dyn Backend>,
@@ -55,12 +78,12 @@ pub(super) struct Prepared {
     pub(super) self_check: Option<SelfCheck>,
 }
 
-/// The backend to use. What cannot fit is refused here, before the weights; `miniature` is to find out whether a GPU
-/// computes what it should.
+/// The backend to use. What cannot fit is refused here, before the weights; `trials` are to find out whether a GPU
+/// computes what it should, and how.
 pub(super) async fn prepare(
     options: &LoadOptions,
     plan: &Arc<Plan>,
-    miniature: Result<Arc<Plan>>,
+    trials: Result<Trials>,
     limits: RunLimits,
     trained_context: u32,
     context: u32,
@@ -74,7 +97,7 @@ pub(super) async fn prepare(
     };
     let why = match options.backend {
         BackendChoice::Cpu => "the CPU was asked for".to_owned(),
-        choice => match prepare_webgpu(choice, plan, miniature, limits, &check).await {
+        choice => match prepare_webgpu(choice, options.precision, plan, trials, limits, &check).await {
             Ok((backend, self_check)) => {
                 let why = match choice {
                     BackendChoice::WebGpu => "WebGPU was asked for",
@@ -98,12 +121,14 @@ pub(super) async fn prepare(
 
 async fn prepare_webgpu(
     choice: BackendChoice,
+    precision: Precision,
     plan: &Arc<Plan>,
-    miniature: Result<Arc<Plan>>,
+    trials: Result<Trials>,
     limits: RunLimits,
     check: &dyn Fn(BackendKind, Option<GpuLimits>) -> Result<()>,
 ) -> Result<(Box<dyn Backend>, SelfCheck)> {
-    let mut backend = Box::new(WebGpuBackend::new(WebGpuOptions::default()).await?);
+    let rounded = precision != Precision::Exact;
+    let mut backend = Box::new(WebGpuBackend::new(WebGpuOptions { rounded, ..Default::default() }).await?);
     let (adapter, software) = (backend.info().adapter.clone(), backend.is_software());
     if choice == BackendChoice::Auto && software {
         return Err(Error::new(
@@ -121,18 +146,34 @@ async fn prepare_webgpu(
             max_storage_buffer_binding_size: binding,
         }),
     )?;
-    let miniature = &miniature?;
-    let mut verdict = SelfCheck { relative_error: 0.0, plain_kernels: None };
-    match selfcheck::check(backend.as_mut(), miniature).await {
-        Ok(error) => verdict.relative_error = error,
-        Err(e) => {
-            // The plainest kernels may be right where others are not.
-            backend =
-                Box::new(WebGpuBackend::new(WebGpuOptions { plain: true, ..Default::default() }).await?);
-            verdict.relative_error = selfcheck::check(backend.as_mut(), miniature).await?;
-            verdict.plain_kernels = Some(e.to_string());
-        }
+    let trials = trials?;
+    if precision == Precision::Auto {
+        backend.race(&trials.decode, &trials.prefill).await?;
     }
+    let mut kernels = if backend.rounds().any() { Kernels::Rounded } else { Kernels::Exact };
+    let mut failed = Vec::new();
+    let relative_error = loop {
+        let rounds = backend.rounds();
+        let error = match selfcheck::check(backend.as_mut(), &trials.miniature, rounds).await {
+            Ok(found) => {
+                if let Some(wrong) = found.wrong_choice {
+                    failed.push(wrong);
+                    backend.leave_choosing();
+                }
+                break found.relative_error;
+            }
+            Err(error) => error,
+        };
+        kernels = match kernels {
+            Kernels::Rounded => Kernels::Exact,
+            Kernels::Exact => Kernels::Plain,
+            Kernels::Plain => return Err(error),
+        };
+        failed.push(error.to_string());
+        let options = WebGpuOptions { plain: kernels == Kernels::Plain, ..Default::default() };
+        backend = Box::new(WebGpuBackend::new(options).await?);
+    };
+    let verdict = SelfCheck { relative_error, kernels, failed };
     backend.prepare(plan.clone(), limits).await?;
     Ok((backend, verdict))
 }

@@ -6,7 +6,7 @@ use super::builder::Tensors;
 use super::config::Config;
 use super::{Model, builder_of};
 use crate::error::{Error, Result};
-use crate::plan::{Plan, WeightKind};
+use crate::plan::{Plan, Weight, WeightKind};
 use crate::quant::GgmlType;
 
 /// Of one block of any format, and of two.
@@ -51,6 +51,25 @@ impl Tensors for Miniature<'_> {
 }
 
 impl Model {
+    /// The plan of as many layers of this model as have so many bytes, at least one, and a short vocabulary: for how fast a
+    /// device is.
+    ///
+    /// # Errors
+    /// `internal` where there can be none.
+    pub fn excerpt(&self, bytes: u64) -> Result<Plan> {
+        let weights = &self.plan.weights;
+        let size = |w: &Weight| u64::from(w.rows) * w.ty.row_bytes(u64::from(w.cols)).unwrap_or(0);
+        let all: u64 = weights.iter().filter(|w| w.name.starts_with("blk.")).map(size).sum();
+        let n_layers = self.config.n_layers;
+        let n = (bytes * u64::from(n_layers)).div_ceil(all.max(1)).clamp(1, u64::from(n_layers)) as u32;
+        // Files give the first and the last layers more bits than those in the middle.
+        let first = (n_layers - n) / 2;
+        let types = weights.iter().map(|w| (w.name.as_str(), w.ty)).collect();
+        let config = Config { n_layers: n, ..self.config.clone() };
+        let layers = (first..first + n).collect();
+        builder_of(&config.architecture)?(&config, &Miniature { types, layers })
+    }
+
     /// The plan of a model like this one, of some hundred thousand weights.
     ///
     /// # Errors

@@ -83,6 +83,7 @@ fn read(mut parser: lexopt::Parser) -> Result<Args, lexopt::Error> {
                 a.precision = parser.value()?.parse_with(|s| match s {
                     "exact" => Ok(Precision::Exact),
                     "auto" => Ok(Precision::Auto),
+                    "rounded" => Ok(Precision::Rounded),
                     _ => Err("exact and auto are possible"),
                 })?;
             }

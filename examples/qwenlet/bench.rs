@@ -75,6 +75,8 @@ pub(crate) fn run(args: &Args) -> Result<Value> {
         "backend": engine.info().backend,
         "adapter": engine.info().adapter,
         "threads": engine.info().threads,
+        "features": engine.info().features,
+        "self_check": engine.info().self_check,
         "load_s": load_s,
         "peak_rss_bytes": peak_rss_bytes(),
         "memory_bytes": engine.info().memory_bytes,

@@ -23,7 +23,7 @@ usage: qwenlet VERB …
   tokenize FILE (--text S [--special] | --requests F.jsonl)
   detokenize FILE --ids 1,2
   render (FILE | --template T.jinja) --request R.json
-  logits FILE --ids 1,2,3 [--positions 0,5] [--backend cpu|webgpu] [--precision exact|auto]
+  logits FILE --ids 1,2,3 [--positions 0,5] [--backend cpu|webgpu] [--precision exact|auto|rounded]
   generate FILE (--prompt S | --ids 1,2 | --request R.json) [--max-tokens N] [--temperature T] [--top-k N] [--top-p P]
            [--min-p P] [--repetition-penalty R] [--presence-penalty P] [--frequency-penalty P] [--seed N] [--stop S]
            [--ignore-eos] [--context N] [--backend B] [--precision P]

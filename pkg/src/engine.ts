@@ -201,7 +201,7 @@ function cacheMode(cache: LoadOptions["cache"]): WireLoad["cache"] {
 function loadOptions(options: LoadOptions): Omit<WireLoad["options"], "others"> {
   const { backend = "auto", precision = "auto", contextLength, threads, variant } = options;
   if (!["auto", "webgpu", "cpu"].includes(backend)) throw new QwenletError("invalid-argument", `backend: "${backend}" is none of "auto", "webgpu", "cpu".`);
-  if (!["auto", "exact"].includes(precision)) throw new QwenletError("invalid-argument", `precision: "${precision}" is neither "auto" nor "exact".`);
+  if (!["auto", "exact", "rounded"].includes(precision)) throw new QwenletError("invalid-argument", `precision: "${precision}" is none of "auto", "exact" and "rounded".`);
   for (const [name, value] of Object.entries({ contextLength, threads })) {
     if (value !== undefined && !(Number.isInteger(value) && value > 0)) throw new QwenletError("invalid-argument", `${name}: must be a whole number above 0.`);
   }

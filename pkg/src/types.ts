@@ -274,8 +274,12 @@ export type Backend = "auto" | "webgpu" | "cpu";
 export interface LoadOptions {
   /** "auto" (default): WebGPU where there is a real adapter, else the CPU. */
   backend?: Backend;
-  /** WebGPU: "exact" keeps activations in f32. */
-  precision?: "auto" | "exact";
+  /**
+   * On WebGPU: "exact" keeps activations in f32, "rounded" rounds them to 8 bits for products with quantized weights, as the CPU
+   * does, and "auto" (default) rounds where a short trial at load shows that this GPU is clearly faster so. `info.features` has
+   * "int8-decode" and "int8-prefill" where "auto" rounds.
+   */
+  precision?: "auto" | "exact" | "rounded";
   /** Tokens of prompt and answer together. Default: the smaller of 4096 and what the model was trained for. */
   contextLength?: number;
   /**
@@ -383,8 +387,10 @@ export interface EngineInfo {
 export interface SelfCheck {
   /** Of the logits; about 1e-4 where all is well. */
   relativeError: number;
-  /** Only the plainest kernels compute rightly on this GPU, and they are used; this is what the others did. */
-  plainKernels?: string | null;
+  /** Those that are used: "rounded" rounds activations to 8 bits for products, "exact" does not, "plain" is the simplest of all. */
+  kernels: "rounded" | "exact" | "plain";
+  /** What faster ones did that are not used because they compute wrongly on this GPU. */
+  failed: string[];
 }
 
 export interface MemoryUse {

@@ -35,7 +35,7 @@ export interface WireDownload {
 
 export interface WireLoad extends WireDownload {
   options: {
-    backend: "auto" | "webgpu" | "cpu"; precision: "auto" | "exact"; contextLength?: number; threads: number;
+    backend: "auto" | "webgpu" | "cpu"; precision: "auto" | "exact" | "rounded"; contextLength?: number; threads: number;
     /** Models to suggest in place of one that does not fit. */
     others: WireCandidate[];
   };

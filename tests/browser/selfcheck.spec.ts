@@ -10,33 +10,35 @@ function damage(kernels: RegExp): () => void {
     const { prototype } = GPUDevice;
     const { createShaderModule } = prototype;
     prototype.createShaderModule = function (descriptor) {
-      const code = ${kernels}.test(descriptor.label) ? descriptor.code.replaceAll("+ dot(", "+ 1.25 * dot(") : descriptor.code;
+      const code = ${kernels}.test(descriptor.label) ? descriptor.code.replaceAll("+ dot(", "+ 1.25 * dot(").replaceAll("return x.scale", "return 1.25 * x.scale") : descriptor.code;
       return createShaderModule.call(this, { ...descriptor, code });
     };
   }`;
   return { toString: () => text } as unknown as () => void;
 }
 
+const ROUNDED = /rounded/;
 const FUSED = /^(normed|gated) matvec/;
 const ALL = /matvec/;
 
-test("the plain kernels take over where others compute wrongly", async ({ page, hub }) => {
-  const site = await serveHooked(damage(FUSED));
+for (const [what, kernels, used] of [["exact", ROUNDED, "exact"], ["plain", FUSED, "plain"]] as const) test(`the ${what} kernels take over where faster ones compute wrongly`, async ({ page, hub }) => {
+  const site = await serveHooked(damage(kernels));
   await page.goto(site.url);
-  const { right, wrong } = await page.evaluate(async (url) => {
+  const { right, wrong } = await page.evaluate(async ({ url, precision }) => {
     const { Engine } = (await import(`${location.origin}/pkg/index.js`)) as Api;
     const load = async (backend: "webgpu" | "cpu") => {
-      const engine = await Engine.load(url, { backend, cache: false });
+      const engine = await Engine.load(url, { backend, precision, cache: false });
       const { choices } = await engine.completions.create({ prompt: [5, 17, 99], max_tokens: 8, temperature: 0, ignore_eos: true, return_token_ids: true });
       const { info } = engine;
       await engine.unload();
       return { info, ids: choices[0]!.token_ids! };
     };
     return { wrong: await load("webgpu"), right: await load("cpu") };
-  }, hub.directUrl(QWEN2));
+  }, { url: hub.directUrl(QWEN2), precision: "rounded" as const });
   await site.close();
   expect(wrong.info.backend).toBe("webgpu");
-  expect(wrong.info.selfCheck?.plainKernels).toContain("wrong results");
+  expect(wrong.info.selfCheck?.kernels).toBe(used);
+  expect(wrong.info.selfCheck?.failed.at(-1)).toContain("wrong results");
   expect(wrong.info.selfCheck?.relativeError).toBeLessThan(1e-3);
   expect(right.info.selfCheck).toBeFalsy();
   expect(wrong.ids).toEqual(right.ids);
@@ -54,14 +56,28 @@ test("a GPU on which nothing computes rightly is not used", async ({ page, hub }
   expect(error?.message).toContain("wrong results");
 });
 
-test("a GPU that computes rightly passes", async ({ page, hub, site }) => {
+for (const precision of ["rounded", "exact"] as const) {
+  test(`a GPU that computes rightly passes, with precision "${precision}"`, async ({ page, hub, site }) => {
+    await page.goto(site.url);
+    const check = await page.evaluate(async ({ url, precision }) => {
+      const { Engine } = (await import(`${location.origin}/pkg/index.js`)) as Api;
+      const engine = await Engine.load(url, { backend: "webgpu", precision, cache: false });
+      await engine.unload();
+      return engine.info.selfCheck;
+    }, { url: hub.directUrl(QWEN2), precision });
+    expect(check).toMatchObject({ kernels: precision, failed: [] });
+    expect(check?.relativeError).toBeLessThan(precision === "exact" ? 1e-3 : 1.5e-2);
+  });
+}
+
+test("what a trial decides is told", async ({ page, hub, site }) => {
   await page.goto(site.url);
-  const check = await page.evaluate(async (url) => {
+  const { selfCheck, features } = await page.evaluate(async (url) => {
     const { Engine } = (await import(`${location.origin}/pkg/index.js`)) as Api;
     const engine = await Engine.load(url, { backend: "webgpu", cache: false });
     await engine.unload();
-    return engine.info.selfCheck;
+    return engine.info;
   }, hub.directUrl(QWEN2));
-  expect(check?.relativeError).toBeLessThan(1e-3);
-  expect(check?.plainKernels).toBeFalsy();
+  const rounds = features.some((feature) => feature.startsWith("int8-"));
+  expect(selfCheck?.kernels).toBe(rounds ? "rounded" : "exact");
 });

@@ -24,22 +24,25 @@ pub fn load(parts: &[Vec<u8>], options: LoadOptions) -> Result<Engine> {
 /// The model on the CPU, and on WebGPU (activations in f32) where there is an adapter. Where there is none, the run
 /// says so; with `CI` or `QWENLET_REQUIRE_GPU` set that is a failure.
 pub fn on_each_backend(parts: &[Vec<u8>]) -> Vec<Engine> {
-    [BackendChoice::Cpu, BackendChoice::WebGpu]
-        .into_iter()
-        .filter_map(|backend| {
-            let options = LoadOptions { backend, precision: Precision::Exact, ..LoadOptions::default() };
-            match load(parts, options) {
-                Ok(engine) => Some(engine),
-                Err(e)
-                    if backend == BackendChoice::WebGpu && e.code() == Code::NoWebgpu && !gpu_required() =>
-                {
-                    println!("skipped: no WebGPU adapter");
-                    None
-                }
-                Err(e) => panic!("{backend:?}: {e}"),
-            }
-        })
-        .collect()
+    let cpu = on(BackendChoice::Cpu, Precision::Exact, parts);
+    cpu.into_iter().chain(on(BackendChoice::WebGpu, Precision::Exact, parts)).collect()
+}
+
+/// The same, and on WebGPU with activations rounded to 8 bits.
+pub fn on_each_backend_and_rounded(parts: &[Vec<u8>]) -> Vec<Engine> {
+    let rounded = on(BackendChoice::WebGpu, Precision::Rounded, parts);
+    on_each_backend(parts).into_iter().chain(rounded).collect()
+}
+
+fn on(backend: BackendChoice, precision: Precision, parts: &[Vec<u8>]) -> Option<Engine> {
+    match load(parts, LoadOptions { backend, precision, ..LoadOptions::default() }) {
+        Ok(engine) => Some(engine),
+        Err(e) if backend == BackendChoice::WebGpu && e.code() == Code::NoWebgpu && !gpu_required() => {
+            println!("skipped: no WebGPU adapter");
+            None
+        }
+        Err(e) => panic!("{backend:?}, {precision:?}: {e}"),
+    }
 }
 
 pub fn gpu_required() -> bool {

@@ -30,6 +30,8 @@ pub(super) struct Gpu {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     pub(super) adapter: wgpu::AdapterInfo,
+    /// Whether shaders may multiply four bytes at once.
+    pub(super) has_byte_products: bool,
     fault: Arc<Mutex<Option<Fault>>>,
 }
 
@@ -119,7 +121,9 @@ impl Gpu {
                 report(&slot, Code::DeviceLost, message);
             }
         });
-        Ok(Self { adapter: adapter.get_info(), device, queue, fault })
+        let language = instance.wgsl_language_features();
+        let has_byte_products = language.contains(wgpu::WgslLanguageFeatures::Packed4x8IntegerDotProduct);
+        Ok(Self { adapter: adapter.get_info(), device, queue, has_byte_products, fault })
     }
 
     /// # Errors

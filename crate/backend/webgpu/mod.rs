@@ -10,6 +10,7 @@ mod draft;
 mod memory;
 mod pipelines;
 mod program;
+mod race;
 mod run;
 mod sampling;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use self::memory::{Memory, State};
 use self::pipelines::Pipelines;
 pub use self::program::Matvec;
 use self::program::{Choice, Program};
+pub(crate) use self::race::Rounds;
 use self::sampling::Sampling;
 use self::weights::{Progress, Uploader};
 use super::{Backend, BackendInfo, BackendKind, RunLimits, RunStats};
@@ -50,11 +52,23 @@ pub struct WebGpuOptions {
     pub matvec: Option<Matvec>,
     /// Do several operations in one step though buffers are kept: then only what steps write can be read.
     pub fuse: bool,
+    /// Activations may be rounded to bytes for products, where the device multiplies bytes: less exact, and faster.
+    pub rounded: bool,
     /// The plainest kernels alone: an operation a step, a thread a row. For devices that compute others wrongly.
     pub plain: bool,
-    /// Damages a kernel's shader, by name.
+    /// Tokens are chosen by the CPU alone.
+    pub no_choosing: bool,
     #[cfg(test)]
-    pub(crate) spoil: Vec<&'static str>,
+    pub(crate) spoil: Vec<Damage>,
+}
+
+/// What is wrong with a kernel's shader on a device that a test plays.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Damage {
+    pub(crate) kernel: &'static str,
+    pub(crate) from: &'static str,
+    pub(crate) to: &'static str,
 }
 
 /// Bytes of weights that may wait in the queue natively before an upload waits for them.
@@ -67,6 +81,8 @@ pub struct WebGpuBackend {
     gpu: Gpu,
     info: BackendInfo,
     options: WebGpuOptions,
+    /// What activations are rounded for.
+    rounds: Rounds,
     pipelines: Pipelines,
     prepared: Option<Prepared>,
     stats: Cell<RunStats>,
@@ -114,12 +130,24 @@ impl WebGpuBackend {
         let mut pipelines = Pipelines::default();
         #[cfg(test)]
         pipelines.spoil.clone_from(&options.spoil);
-        Ok(Self { gpu, info, options, pipelines, prepared: None, stats: Cell::default() })
+        let rounded = options.rounded && gpu.has_byte_products && !options.plain;
+        let rounds = Rounds { few: rounded, many: rounded };
+        Ok(Self { gpu, info, options, rounds, pipelines, prepared: None, stats: Cell::default() })
     }
 
     /// Whether the adapter is a CPU in disguise, slower than the CPU backend.
     pub fn is_software(&self) -> bool {
         self.gpu.adapter.device_type == wgpu::DeviceType::Cpu
+    }
+
+    /// For which products activations are rounded to bytes.
+    pub(crate) fn rounds(&self) -> Rounds {
+        self.rounds
+    }
+
+    /// From the next plan on tokens are chosen by the CPU alone.
+    pub fn leave_choosing(&mut self) {
+        self.options.no_choosing = true;
     }
 
     /// What the device allows of one buffer.
@@ -163,13 +191,13 @@ impl WebGpuBackend {
         let steps = memory::steps(&plan, self.options.plain || (limits.keep_buffers && !self.options.fuse));
         let memory = gpu.checked(|| Memory::new(gpu, &plan, &steps, limits, room, for_weights)).await?;
         let serial = (self.options.plain || self.is_software()).then_some(Matvec::Serial);
-        let choice = Choice { matvec: self.options.matvec.or(serial) };
+        let choice = Choice { matvec: self.options.matvec.or(serial), rounds: self.rounds };
         // They are compiled while the weights arrive.
         let pipelines = &mut self.pipelines;
         let n_pipelines = pipelines.len();
         let (made, compiled) = gpu.watched(|| {
             let program = Program::new(gpu, &plan, &steps, &memory, choice, pipelines)?;
-            let possible = Sampling::is_possible(&plan, n_tokens);
+            let possible = !self.options.no_choosing && Sampling::is_possible(&plan, n_tokens);
             let sampling = possible.then(|| Sampling::new(gpu, &plan, &memory, pipelines)).transpose()?;
             Ok((program, sampling))
         });

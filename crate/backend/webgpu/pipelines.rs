@@ -11,9 +11,8 @@ use crate::quant::GgmlType;
 /// Pipelines by kernel and formats, and the layouts that they share. A device keeps them from plan to plan.
 #[derive(Debug, Default)]
 pub(super) struct Pipelines {
-    /// Kernels to damage.
     #[cfg(test)]
-    pub(super) spoil: Vec<&'static str>,
+    pub(super) spoil: Vec<super::Damage>,
     made: HashMap<(&'static str, Vec<GgmlType>), wgpu::ComputePipeline>,
     layouts: HashMap<Vec<bool>, wgpu::BindGroupLayout>,
 }
@@ -60,13 +59,10 @@ impl Pipelines {
         let text = shader::assemble(kernel, &unpacks, PAGE_TOKENS)
             .map_err(|e| Error::internal(format!("shader {label}")).with_cause(e))?;
         #[cfg(test)]
-        let text = match self.spoil.contains(&kernel.name) {
-            true => {
-                assert!(text.contains("+ dot("), "{} has nothing to damage", kernel.name);
-                text.replace("+ dot(", "+ 1.25 * dot(")
-            }
-            false => text,
-        };
+        let text = self.spoil.iter().filter(|d| d.kernel == kernel.name).fold(text, |text, d| {
+            assert!(text.contains(d.from), "{} has nothing to damage", kernel.name);
+            text.replace(d.from, d.to)
+        });
         let layout = self.layout(gpu, kernel);
         let module = gpu.device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: Some(&label),

@@ -5,10 +5,12 @@ use super::device::Gpu;
 use super::draft::{Draft, When, draft};
 use super::memory::Memory;
 use super::pipelines::Pipelines;
+use super::race::Rounds;
 use crate::error::Result;
 use crate::kernels::shader::{self, FIRST_BUFFER};
 use crate::plan::fuse::Step;
 use crate::plan::{Plan, RowSet};
+use crate::quant::GgmlType;
 
 /// One way to dispatch; the first whose `max_lines` is not exceeded is taken.
 #[derive(Debug)]
@@ -60,18 +62,31 @@ pub enum Matvec {
 pub(super) struct Choice {
     /// Else by the number of rows.
     pub(super) matvec: Option<Matvec>,
+    /// Where activations are rounded to bytes, for weights that can be read as bytes.
+    pub(super) rounds: Rounds,
 }
 
 /// Weight rows from which on a GPU is filled without many threads a row.
 const MANY_WEIGHT_ROWS: u32 = 4096;
 
 impl Choice {
-    pub(super) fn matvec(self, n_rows: u32) -> &'static shader::MatVec {
+    /// Products of few lines with so many weight rows in these formats.
+    pub(super) fn matvec(self, n_rows: u32, formats: &[GgmlType]) -> &'static shader::Forms {
         let by_size = if n_rows >= MANY_WEIGHT_ROWS { Matvec::Wide } else { Matvec::Narrow };
-        match self.matvec.unwrap_or(by_size) {
+        let shape = match self.matvec.unwrap_or(by_size) {
             Matvec::Narrow => &shader::MATVEC_NARROW,
             Matvec::Wide => &shader::MATVEC_WIDE,
             Matvec::Serial => &shader::MATVEC_SERIAL,
+        };
+        let rounded = formats.iter().all(|ty| self.rounds.hold(1, *ty));
+        if rounded { &shape.rounded } else { &shape.exact }
+    }
+
+    /// Products of many lines: a kernel for up to 32, and one for more.
+    pub(super) fn matmul(self, format: GgmlType) -> [&'static shader::Kernel; 2] {
+        match self.rounds.hold(usize::MAX, format) {
+            true => [&shader::MATMUL_32_ROUNDED, &shader::MATMUL_64_ROUNDED],
+            false => [&shader::MATMUL_32, &shader::MATMUL_64],
         }
     }
 }

@@ -8,11 +8,72 @@
 {% set rows = tile_rows * tiles %}
 {% set weights = tiles * (2 if gated else 1) %}
 var<workgroup> sums: array<f32, {{ tile_rows * weights * splits }}>;
+{% set threads = tile_rows * splits %}
+{% if integer %}
+// The line, rounded to bytes once for all rows of the workgroup, so many groups at a time.
+{% set chunk = 128 %}
+var<workgroup> x_lo: array<vec4<u32>, {{ chunk }}>;
+var<workgroup> x_hi: array<vec4<u32>, {{ chunk }}>;
+var<workgroup> x_scale: array<f32, {{ chunk }}>;
+var<workgroup> x_sums: array<vec2<f32>, {{ chunk }}>;
+{% endif %}
 {% if norm %}
-var<workgroup> squares: array<f32, {{ splits }}>;
+// Whoever reads a part of the line adds up its squares.
+var<workgroup> squares: array<f32, {{ threads if integer else splits }}>;
+{% set squared = tile_rows if integer else splits %}
 {% endif %}
 
-@compute @workgroup_size({{ tile_rows * splits }})
+{# A group of the line as it is multiplied: x0 to x7. #}
+{% macro line_group() %}
+{% for k in range(8) %}
+            {{ "let v" if norm else "let x" }}{{ k }} = x[x_at + group * 8u + {{ k }}u];
+{% endfor %}
+{% if norm %}
+{% for k in range(8) %}
+            square += dot(v{{ k }}, v{{ k }});
+            let x{{ k }} = v{{ k }} * vectors[params.norm_at + group * 8u + {{ k }}u];
+{% endfor %}
+{% endif %}
+{% endmacro %}
+{# Adds the products of some groups to the thread's sums. #}
+{% macro products(first, end) %}
+{% for f in range(1 if gated else formats) %}
+    {{ "if segment.format == " ~ f ~ "u " if formats > 1 and not gated else "" }}{
+        let planes = vec2<u32>(segment.quants_at, segment.scales_at);
+{% for i in range(tiles) %}
+        let at{{ i }} = planes + weight_row{{ f }}(first_row + {{ i * tile_rows }}u + lane);
+{% endfor %}
+{% if gated %}
+        let up_planes = vec2<u32>(params.segment1.quants_at, params.segment1.scales_at);
+{% for i in range(tiles) %}
+        let at{{ tiles + i }} = up_planes + weight_row{{ formats - 1 }}(first_row + {{ i * tile_rows }}u + lane);
+{% endfor %}
+{% endif %}
+        for (var group = {{ first }}; group < {{ end }}; group += {{ splits }}u) {
+{% if integer %}
+            let i = group - first;
+            let r = Rounded(x_lo[i], x_hi[i], x_scale[i], x_sums[i]);
+{% for i in range(weights) %}
+{% set nth = f if i < tiles else formats - 1 %}
+            sum{{ i }} += product{{ nth }}(packed{{ nth }}(at{{ i }}, group), r);
+{% endfor %}
+{% else %}
+{{ line_group() }}
+{% for i in range(weights) %}
+            {
+                let w = unpack{{ f if i < tiles else formats - 1 }}(at{{ i }}, group);
+                let lo = dot(w.w0, x0) + dot(w.w1, x1) + dot(w.w2, x2) + dot(w.w3, x3);
+                let hi = dot(w.w4, x4) + dot(w.w5, x5) + dot(w.w6, x6) + dot(w.w7, x7);
+                sum{{ i }} += w.lo * lo + w.hi * hi;
+            }
+{% endfor %}
+{% endif %}
+        }
+    }
+{% endfor %}
+{% endmacro %}
+
+@compute @workgroup_size({{ threads }})
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let lane = thread % TILE_ROWS;
     let split = thread / TILE_ROWS;
@@ -38,43 +99,40 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 {% if norm %}
     var square = 0.0;
 {% endif %}
-{% for f in range(1 if gated else formats) %}
-    {{ "if segment.format == " ~ f ~ "u " if formats > 1 and not gated else "" }}{
-        let planes = vec2<u32>(segment.quants_at, segment.scales_at);
-{% for i in range(tiles) %}
-        let at{{ i }} = planes + weight_row{{ f }}(first_row + {{ i * tile_rows }}u + lane);
-{% endfor %}
-{% if gated %}
-        let up_planes = vec2<u32>(params.segment1.quants_at, params.segment1.scales_at);
-{% for i in range(tiles) %}
-        let at{{ tiles + i }} = up_planes + weight_row{{ formats - 1 }}(first_row + {{ i * tile_rows }}u + lane);
-{% endfor %}
-{% endif %}
-        for (var group = split; group < params.groups; group += {{ splits }}u) {
-{% for k in range(8) %}
-            {{ "let v" if norm else "let x" }}{{ k }} = x[x_at + group * 8u + {{ k }}u];
-{% endfor %}
-{% if norm %}
-{% for k in range(8) %}
-            square += dot(v{{ k }}, v{{ k }});
-            let x{{ k }} = v{{ k }} * vectors[params.norm_at + group * 8u + {{ k }}u];
-{% endfor %}
-{% endif %}
-{% for i in range(weights) %}
-            {
-                let w = unpack{{ f if i < tiles else formats - 1 }}(at{{ i }}, group);
-                let lo = dot(w.w0, x0) + dot(w.w1, x1) + dot(w.w2, x2) + dot(w.w3, x3);
-                let hi = dot(w.w4, x4) + dot(w.w5, x5) + dot(w.w6, x6) + dot(w.w7, x7);
-                sum{{ i }} += w.lo * lo + w.hi * hi;
-            }
-{% endfor %}
+{% if integer %}
+    for (var first = 0u; first < params.groups; first += {{ chunk }}u) {
+        let end = min(first + {{ chunk }}u, params.groups);
+        // Nobody reads the chunk before any more.
+        workgroupBarrier();
+        for (var group = first + thread; group < end; group += {{ threads }}u) {
+{{ line_group() }}
+            let r = round32(x0, x1, x2, x3, x4, x5, x6, x7);
+            x_lo[group - first] = r.lo;
+            x_hi[group - first] = r.hi;
+            x_scale[group - first] = r.scale;
+            x_sums[group - first] = r.sums;
         }
+        workgroupBarrier();
+{{ products("first + split", "end") }}
     }
-{% endfor %}
+{% else %}
+{{ products("split", "params.groups") }}
+{% endif %}
 {% for i in range(weights) %}
     sums[(split * {{ weights }}u + {{ i }}u) * TILE_ROWS + lane] = sum{{ i }};
 {% endfor %}
-{% if norm %}
+{% if norm and integer %}
+    squares[thread] = square;
+{% if threads > squared %}
+    workgroupBarrier();
+    if thread < {{ squared }}u {
+        for (var i = thread + {{ squared }}u; i < {{ threads }}u; i += {{ squared }}u) {
+            square += squares[i];
+        }
+        squares[thread] = square;
+    }
+{% endif %}
+{% elif norm %}
     if lane == 0u {
         squares[split] = square;
     }
@@ -83,12 +141,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 {% if norm %}
     // The norm's factor is the same for the whole line: it waits until the products are added up.
     var total = 0.0;
-    for (var i = 0u; i < {{ splits }}u; i++) {
+    for (var i = 0u; i < {{ squared }}u; i++) {
         total += squares[i];
     }
     let factor = 1.0 / sqrt(total / f32(params.groups * 32u) + params.eps);
 {% endif %}
-    for (var nth = thread; nth < {{ rows }}u; nth += {{ tile_rows * splits }}u) {
+    for (var nth = thread; nth < {{ rows }}u; nth += {{ threads }}u) {
         let row = first_row + nth;
         if row >= segment.n_rows {
             return;

@@ -8,6 +8,18 @@ mod quantized;
 #[cfg(any(test, feature = "checks"))]
 pub(crate) mod tests;
 
+/// Values that share a scale where activations are rounded to bytes.
+const ROUNDED: usize = 32;
+
+/// Rounds activations as kernels do that multiply bytes: each group of 32 to 127 steps of its largest magnitude each way.
+pub(crate) fn round_to_bytes(x: &mut [f32]) {
+    for group in x.chunks_mut(ROUNDED) {
+        let largest = group.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        let (scale, inverse) = if largest < 1e-30 { (0.0, 0.0) } else { (largest / 127.0, 127.0 / largest) };
+        group.iter_mut().for_each(|v| *v = (*v * inverse).round_ties_even() * scale);
+    }
+}
+
 pub use activations::Activations;
 pub use matrix::Matrix;
 pub(crate) use matrix::{Cpu, Product};

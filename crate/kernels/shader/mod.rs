@@ -187,17 +187,28 @@ pub const CHOOSE: Kernel = Kernel {
 
 pub static KERNELS: &[&Kernel] = &[
     &EMBED,
-    &MATVEC_NARROW.plain,
-    &MATVEC_NARROW.normed,
-    &MATVEC_NARROW.gated,
-    &MATVEC_WIDE.plain,
-    &MATVEC_WIDE.normed,
-    &MATVEC_WIDE.gated,
-    &MATVEC_SERIAL.plain,
-    &MATVEC_SERIAL.normed,
-    &MATVEC_SERIAL.gated,
+    &MATVEC_NARROW.exact.plain,
+    &MATVEC_NARROW.exact.normed,
+    &MATVEC_NARROW.exact.gated,
+    &MATVEC_NARROW.rounded.plain,
+    &MATVEC_NARROW.rounded.normed,
+    &MATVEC_NARROW.rounded.gated,
+    &MATVEC_WIDE.exact.plain,
+    &MATVEC_WIDE.exact.normed,
+    &MATVEC_WIDE.exact.gated,
+    &MATVEC_WIDE.rounded.plain,
+    &MATVEC_WIDE.rounded.normed,
+    &MATVEC_WIDE.rounded.gated,
+    &MATVEC_SERIAL.exact.plain,
+    &MATVEC_SERIAL.exact.normed,
+    &MATVEC_SERIAL.exact.gated,
+    &MATVEC_SERIAL.rounded.plain,
+    &MATVEC_SERIAL.rounded.normed,
+    &MATVEC_SERIAL.rounded.gated,
     &MATMUL_32,
     &MATMUL_64,
+    &MATMUL_32_ROUNDED,
+    &MATMUL_64_ROUNDED,
     &RMS_NORM,
     &ROPE,
     &STORE_KV,
@@ -215,6 +226,8 @@ pub static KERNELS: &[&Kernel] = &[
 const RUN: &str = include_str!("../shared/run.wgsl");
 const WEIGHTS: &str = include_str!("../shared/weights.wgsl");
 const FORMAT: &str = include_str!("../shared/format.wgsl");
+const PACKED: &str = include_str!("../shared/packed.wgsl");
+const PRODUCT: &str = include_str!("../shared/product.wgsl");
 const HEADS: &str = include_str!("../shared/heads.wgsl");
 const STATE: &str = include_str!("../shared/state.wgsl");
 
@@ -267,16 +280,28 @@ pub fn assemble(
     if !unpacks.is_empty() {
         text.push_str(WEIGHTS);
     }
+    let integer = kernel.constant("integer") == 1;
+    if integer {
+        text.push_str(PACKED);
+    }
     for (nth, unpack) in unpacks.iter().enumerate() {
         let sizes = [
             ("nth", nth),
             ("unit_groups", unpack.groups),
             ("quant_words", unpack.quant_words),
             ("scale_words", unpack.scale_words),
+            ("halves", usize::from(unpack.packed.as_ref().is_some_and(|p| p.halves))),
+            ("offset", usize::from(unpack.packed.as_ref().is_some_and(|p| p.offset))),
         ];
         let sizes = BTreeMap::from(sizes);
         text.push_str(&env.render_str(FORMAT, &sizes)?);
-        text.push_str(&env.render_str(unpack.source, &sizes)?);
+        let sources = match &unpack.packed {
+            Some(packed) if integer => [packed.source, PRODUCT],
+            _ => [unpack.source, ""],
+        };
+        for source in sources {
+            text.push_str(&env.render_str(source, &sizes)?);
+        }
         text.push('\n');
     }
     if kernel.reads_state {
@@ -298,6 +323,7 @@ pub fn assemble(
         ("page_tokens", page_tokens),
         ("tile_rows", TILE_ROWS),
         ("formats", unpacks.len()),
+        ("integer", 0),
     ];
     let names = sizes.iter().chain(kernel.constants);
     env.render_str(&text, names.copied().collect::<BTreeMap<_, _>>())

@@ -19,50 +19,50 @@ const MATVEC: Kernel = Kernel {
 };
 
 /// A shape of the product with few lines, bound by the bytes of the weight: `tiles` of weight rows a workgroup,
-/// `splits` threads a row. It comes as it is, of a normed line, and as a normed line's product with its gate.
+/// `splits` threads a row. It comes as it is, of a normed line, and as a normed line's product with its gate; of
+/// activations as they are, and `rounded` to bytes.
 #[derive(Debug)]
 pub struct MatVec {
+    pub exact: Forms,
+    pub rounded: Forms,
+}
+
+#[derive(Debug)]
+pub struct Forms {
     pub plain: Kernel,
     pub normed: Kernel,
     pub gated: Kernel,
 }
 
+macro_rules! forms {
+    ($shape:expr, $tiles:literal, $gated_tiles:literal, $splits:literal, $integer:literal) => {
+        Forms {
+            plain: forms!(concat!("matvec ", $shape), $tiles, $splits, $integer, 0, 0),
+            normed: forms!(concat!("normed matvec ", $shape), $tiles, $splits, $integer, 1, 0),
+            gated: forms!(concat!("gated matvec ", $shape), $gated_tiles, $splits, $integer, 1, 1),
+        }
+    };
+    ($name:expr, $tiles:literal, $splits:literal, $integer:literal, $norm:literal, $gated:literal) => {
+        Kernel {
+            name: $name,
+            constants: &[
+                ("tiles", $tiles),
+                ("splits", $splits),
+                ("integer", $integer),
+                ("segments", 3),
+                ("norm", $norm),
+                ("gated", $gated),
+            ],
+            ..MATVEC
+        }
+    };
+}
+
 macro_rules! matvec {
     ($shape:literal, $tiles:literal, $gated_tiles:literal, $splits:literal) => {
         MatVec {
-            plain: Kernel {
-                name: concat!("matvec ", $shape),
-                constants: &[
-                    ("tiles", $tiles),
-                    ("splits", $splits),
-                    ("segments", 3),
-                    ("norm", 0),
-                    ("gated", 0),
-                ],
-                ..MATVEC
-            },
-            normed: Kernel {
-                name: concat!("normed matvec ", $shape),
-                constants: &[
-                    ("tiles", $tiles),
-                    ("splits", $splits),
-                    ("segments", 3),
-                    ("norm", 1),
-                    ("gated", 0),
-                ],
-                ..MATVEC
-            },
-            gated: Kernel {
-                name: concat!("gated matvec ", $shape),
-                constants: &[
-                    ("tiles", $gated_tiles),
-                    ("splits", $splits),
-                    ("segments", 3),
-                    ("norm", 1),
-                    ("gated", 1),
-                ],
-                ..MATVEC
-            },
+            exact: forms!($shape, $tiles, $gated_tiles, $splits, 0),
+            rounded: forms!(concat!($shape, " rounded"), $tiles, $gated_tiles, $splits, 1),
         }
     };
 }
@@ -82,7 +82,11 @@ const MATMUL_BUFFERS: &[Binding] = &[
     write("out", SCALAR),
 ];
 
-const fn matmul(name: &'static str, constants: &'static [(&'static str, usize)]) -> Kernel {
+const fn matmul(
+    name: &'static str,
+    constants: &'static [(&'static str, usize)],
+    source: &'static str,
+) -> Kernel {
     Kernel {
         name,
         params: params::MatMul::WGSL,
@@ -90,12 +94,18 @@ const fn matmul(name: &'static str, constants: &'static [(&'static str, usize)])
         reads_weights: true,
         reads_state: false,
         constants,
-        source: include_str!("../matmul/matmul.wgsl"),
+        source,
     }
 }
 
+const EXACT: &str = include_str!("../matmul/matmul.wgsl");
+const ROUNDED: &str = include_str!("../matmul/matmul_rounded.wgsl");
+
 /// The many-row shape of a matrix product, bound by arithmetic: 64 weight rows times `lines` a workgroup.
-pub const MATMUL_32: Kernel = matmul("matmul 32", &[("lines", 32)]);
-pub const MATMUL_64: Kernel = matmul("matmul 64", &[("lines", 64)]);
+pub const MATMUL_32: Kernel = matmul("matmul 32", &[("lines", 32)], EXACT);
+pub const MATMUL_64: Kernel = matmul("matmul 64", &[("lines", 64)], EXACT);
+/// The same on activations rounded to bytes.
+pub const MATMUL_32_ROUNDED: Kernel = matmul("matmul 32 rounded", &[("lines", 32), ("integer", 1)], ROUNDED);
+pub const MATMUL_64_ROUNDED: Kernel = matmul("matmul 64 rounded", &[("lines", 64), ("integer", 1)], ROUNDED);
 /// Weight rows that a workgroup of the many-row product covers.
 pub const MATMUL_COLS: usize = 64;

@@ -78,6 +78,7 @@ impl Drafts<'_> {
                 // Without a bias any read-only buffer will do.
                 let bias_values =
                     bias.map_or(Ok(whole(&memory.weights.vectors)), |b| vector(plan, memory, b))?;
+                let [few, many] = self.choice.matmul(w.ty);
                 for part in parts {
                     let [quants, scales] = planes(memory, part);
                     let params = MatMul {
@@ -106,10 +107,7 @@ impl Drafts<'_> {
                         rows,
                         min_lines: min_lines.max(FEW_LINES + 1),
                         when: When::ALL,
-                        shapes: vec![
-                            Shape { max_lines: 32, ..tiled(&shader::MATMUL_32) },
-                            tiled(&shader::MATMUL_64),
-                        ],
+                        shapes: vec![Shape { max_lines: 32, ..tiled(few) }, tiled(many)],
                         weight_bytes: part.bytes(),
                     });
                 }

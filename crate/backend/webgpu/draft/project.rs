@@ -57,22 +57,25 @@ impl Drafts<'_> {
     /// Of these parts, one a product.
     fn dispatch(&mut self, p: &Projection<'_>, parts: &[Part]) -> Result<()> {
         let (plan, memory) = (self.plan, self.memory);
-        let shapes = self.choice.matvec(parts.iter().map(|part| part.n_rows).sum());
+        let mut formats: Vec<GgmlType> = Vec::new();
+        for product in p.products {
+            let ty = plan.weight(product.weight).ty;
+            if !formats.contains(&ty) {
+                formats.push(ty);
+            }
+        }
+        let forms = self.choice.matvec(parts.iter().map(|part| part.n_rows).sum(), &formats);
         let kernel = match (p.gated, p.norm) {
-            (true, _) => &shapes.gated,
-            (false, Some(_)) => &shapes.normed,
-            (false, None) => &shapes.plain,
+            (true, _) => &forms.gated,
+            (false, Some(_)) => &forms.normed,
+            (false, None) => &forms.plain,
         };
         let first = p.products[0];
-        let mut formats: Vec<GgmlType> = Vec::new();
         let mut segments = [Segment::NONE; MAX_SEGMENTS];
         let mut groups = 0;
         for ((segment, product), part) in segments.iter_mut().zip(p.products).zip(parts) {
             let ty = plan.weight(product.weight).ty;
             let bias = product.bias.map(|b| vector_at(memory, b)).transpose()?;
-            if !formats.contains(&ty) {
-                formats.push(ty);
-            }
             *segment = Segment {
                 first_group: if p.gated { 0 } else { groups },
                 n_rows: part.n_rows,

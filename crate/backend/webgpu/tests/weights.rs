@@ -4,6 +4,8 @@ use super::support::{ALL, Builder, Random, limits, load, open, random_blocks, re
 use crate::backend::Backend;
 use crate::backend::webgpu::arrange::{Room, cut};
 use crate::backend::webgpu::{Matvec, WebGpuOptions};
+use crate::kernels::matmul::round_to_bytes;
+use crate::kernels::shader::UNPACKS;
 use crate::plan::state::PageId;
 use crate::plan::{Batch, Op, Row, RowSet, Weight, WeightKind};
 use crate::quant::{self, GgmlType};
@@ -71,6 +73,18 @@ fn minimum_size(ty: GgmlType) -> f32 {
     }
 }
 
+/// What rounding makes of a line, and how far a value may be off whose two neighbours are about as near.
+fn rounded(x: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    let mut out = x.to_vec();
+    round_to_bytes(&mut out);
+    let doubt = x.chunks(32).flat_map(|group| {
+        let step = group.iter().fold(0.0f32, |m, v| m.max(v.abs())) / 127.0;
+        let is_near = move |v: &f32| ((v / step).abs().fract() - 0.5).abs() < 1e-4;
+        group.iter().map(move |v| if is_near(v) { step } else { 0.0 })
+    });
+    (out, doubt.collect())
+}
+
 /// `weight · x` in f64, and the sum of the magnitudes that bounds its rounding.
 fn exact(ty: GgmlType, weight: &[u8], x: &[f32]) -> Vec<(f64, f64)> {
     let cols = x.len();
@@ -86,11 +100,15 @@ fn exact(ty: GgmlType, weight: &[u8], x: &[f32]) -> Vec<(f64, f64)> {
 }
 
 fn products_of(ty: GgmlType, seed: u64, options: WebGpuOptions, hostile: bool) {
-    let Some(mut backend) = open(options) else { return };
+    let Some(mut backend) = open(options.clone()) else { return };
+    let is_rounded = backend.rounds().any() && UNPACKS[ty as usize].packed.is_some();
     let random = &mut Random::new(seed);
     let step = ty.format().block_elems.max(32);
-    for (n, groups) in [(1usize, 1), (16, 2), (17, 3), (70, 2), (130, 9)] {
-        let cols = if step == 256 { 256 * groups.min(3) } else { 32 * groups };
+    // The last has more columns than a rounded line in workgroup memory, and than a part of a split weight.
+    let mut shapes = vec![(1usize, 1), (16, 2), (17, 3), (70, 2), (130, 9), (20, 143)];
+    shapes.truncate(if options.max_weight_binding.is_some() { 5 } else { 6 });
+    for (n, groups) in shapes {
+        let cols = if step == 256 { 256 * groups.min(3).max(groups / 8) } else { 32 * groups };
         let (has_bias, accumulate) = (n % 2 == 0, n > 16);
         let mut plan = Builder::default();
         let x = plan.input("x", random, TOKENS, cols);
@@ -120,7 +138,10 @@ fn products_of(ty: GgmlType, seed: u64, options: WebGpuOptions, hostile: bool) {
             for (row, got) in rows.iter().zip(got.chunks_exact(stride)) {
                 let token = row.token as usize;
                 let before = &before[token * stride..][..stride];
-                let want = exact(ty, &bytes, &xs[token * cols..][..cols]);
+                let x = &xs[token * cols..][..cols];
+                let (x, doubt) = if is_rounded { rounded(x) } else { (x.to_vec(), vec![0.0; cols]) };
+                let want = exact(ty, &bytes, &x);
+                let doubts = exact(ty, &bytes, &doubt);
                 for (i, &g) in got.iter().enumerate() {
                     let Some(&(sum, size)) = i.checked_sub(5).and_then(|i| want.get(i)) else {
                         assert_eq!(g, before[i], "{}: a value outside of the slice changed", ty.name());
@@ -128,7 +149,7 @@ fn products_of(ty: GgmlType, seed: u64, options: WebGpuOptions, hostile: bool) {
                     };
                     let b = f64::from(if has_bias { bias_values[i - 5] } else { 0.0 });
                     let a = f64::from(if accumulate { before[i] } else { 0.0 });
-                    let room = 4e-6 * (size + a.abs() + b.abs());
+                    let room = 4e-6 * (size + a.abs() + b.abs()) + doubts[i - 5].1;
                     let want = sum + a + b;
                     assert!(
                         (f64::from(g) - want).abs() <= room,
@@ -146,7 +167,10 @@ fn products_of(ty: GgmlType, seed: u64, options: WebGpuOptions, hostile: bool) {
 fn products_of_every_format_with_one_and_many_rows() {
     for matvec in [Matvec::Narrow, Matvec::Wide, Matvec::Serial] {
         for (seed, ty) in (1..).zip(ALL) {
-            products_of(ty, seed, WebGpuOptions { matvec: Some(matvec), ..Default::default() }, false);
+            for rounded in [false, true] {
+                let options = WebGpuOptions { matvec: Some(matvec), rounded, ..Default::default() };
+                products_of(ty, seed, options, false);
+            }
         }
     }
 }
@@ -164,7 +188,9 @@ fn products_of_split_weights_on_a_device_with_the_default_limits() {
 fn products_of_hostile_scales() {
     // Differences of huge products are left to the test of the embeddings, which bounds them.
     for (seed, ty) in (1..).zip(ALL).filter(|(_, ty)| minimum_size(*ty) == 0.0) {
-        products_of(ty, seed, WebGpuOptions::default(), true);
+        for rounded in [false, true] {
+            products_of(ty, seed, WebGpuOptions { rounded, ..Default::default() }, true);
+        }
     }
 }
 

@@ -1,0 +1,126 @@
+//! Which products are clearly faster on this device with activations rounded to bytes: found by trying both forms. Whether a
+//! GPU multiplies bytes faster than floats is not in what a browser tells of it.
+
+use std::sync::Arc;
+
+use web_time::Instant;
+
+use super::draft::FEW_LINES;
+use super::{Prepared, WebGpuBackend};
+use crate::backend::{Backend, RunLimits};
+use crate::error::Result;
+use crate::kernels::shader::UNPACKS;
+use crate::plan::state::{PAGE_TOKENS, PageId};
+use crate::plan::{Batch, Plan, Row};
+use crate::quant::GgmlType;
+
+/// What rounding is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rounds {
+    /// Products of few lines, which decode.
+    pub(super) few: bool,
+    /// Products of many lines, which prefill.
+    pub(super) many: bool,
+}
+
+impl Rounds {
+    pub(crate) const NONE: Self = Self { few: false, many: false };
+
+    pub(crate) fn any(self) -> bool {
+        self.few || self.many
+    }
+
+    /// Whether activations are rounded for a product of so many lines with a weight of this format.
+    pub(crate) fn hold(self, lines: usize, format: GgmlType) -> bool {
+        let asked = if lines <= FEW_LINES as usize { self.few } else { self.many };
+        asked && UNPACKS[format as usize].packed.is_some()
+    }
+}
+
+/// How much faster is clearly faster.
+const CLEARLY: f64 = 1.15;
+/// Each form has so many turns; its best one counts.
+const TURNS: usize = 5;
+/// Seconds that a turn takes at least, beside which the price of submitting is small, and runs of it at most.
+const TURN: f64 = 4e-3;
+const MAX_RUNS: u32 = 64;
+
+/// Decoding that is slower is a CPU in disguise, which is not kept busy with more; and one turn that takes as long is enough.
+const SLOW: f64 = 5e-2;
+const LONG: f64 = 0.5;
+/// Rows of a run that prefills.
+const PREFILL: usize = 128;
+
+impl WebGpuBackend {
+    /// Finds out what to round, with plans like parts of the real one: for decoding and for prefilling. What is prepared
+    /// is lost.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub(crate) async fn race(&mut self, decode: &Arc<Plan>, prefill: &Arc<Plan>) -> Result<()> {
+        if !self.rounds.any() {
+            return Ok(());
+        }
+        let [exact, rounded] = self.times(decode, 1).await?;
+        let few = rounded * CLEARLY < exact;
+        let many = exact < SLOW && {
+            let [exact, rounded] = self.times(prefill, PREFILL).await?;
+            rounded * CLEARLY < exact
+        };
+        self.prepared = None;
+        self.rounds = Rounds { few, many };
+        self.info.features.extend(few.then(|| "int8-decode".to_owned()));
+        self.info.features.extend(many.then(|| "int8-prefill".to_owned()));
+        Ok(())
+    }
+
+    /// Seconds that a run of so many rows takes, exact and rounded.
+    async fn times(&mut self, plan: &Arc<Plan>, n_rows: usize) -> Result<[f64; 2]> {
+        let n_pages = n_rows.div_ceil(PAGE_TOKENS);
+        let limits =
+            RunLimits { max_rows: n_rows, max_outputs: 1, max_sequences: 1, n_pages, keep_buffers: false };
+        let mut forms: Vec<Option<Prepared>> = Vec::new();
+        for rounded in [false, true] {
+            self.rounds = Rounds { few: rounded, many: rounded };
+            self.prepare(plan.clone(), limits).await?;
+            forms.push(self.prepared.take());
+        }
+        let row = |position| Row { token: 0, sequence: 0, position, output: false };
+        let rows: Vec<Row> = (0..n_rows as u32).map(row).collect();
+        let table: Vec<PageId> = (0..n_pages as u32).map(PageId).collect();
+        let batch = Batch { rows: &rows, tables: &[&table] };
+        let mut best = [f64::INFINITY; 2];
+        let (mut runs, mut turns) = (1, TURNS);
+        // Pipelines and caches are paid for before the turns that count, where it is found out, too, how many runs are long
+        // enough.
+        for turn in 0..=TURNS {
+            for (form, best) in forms.iter_mut().zip(&mut best) {
+                std::mem::swap(&mut self.prepared, form);
+                let mut seconds = self.turn(&batch, runs).await?;
+                while turn == 0 && seconds < TURN && runs < MAX_RUNS {
+                    runs *= 2;
+                    seconds = self.turn(&batch, runs).await?;
+                }
+                if turn > 0 {
+                    *best = best.min(seconds / f64::from(runs));
+                } else if seconds > LONG {
+                    turns = 1;
+                }
+                std::mem::swap(&mut self.prepared, form);
+            }
+            if turn == turns {
+                break;
+            }
+        }
+        Ok(best)
+    }
+
+    async fn turn(&mut self, batch: &Batch<'_>, runs: u32) -> Result<f64> {
+        let start = Instant::now();
+        for _ in 0..runs {
+            self.submit(batch, None)?;
+        }
+        self.gpu.idle().await?;
+        Ok(start.elapsed().as_secs_f64())
+    }
+}

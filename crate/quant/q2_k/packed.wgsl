@@ -1,0 +1,11 @@
+fn packed{{ nth }}(at: vec2<u32>, group: u32) -> Packed {
+    let unit = group / 8u;
+    let j = group % 8u;
+    let dm = half2(scale_word(at, unit * 5u));
+    let bytes = scale_word(at, unit * 5u + 1u + j / 2u) >> (16u * (j % 2u));
+    let s = vec2<f32>(vec2<u32>(bytes, bytes >> 8u) & vec2<u32>(15u)) * dm.x;
+    let m = vec2<f32>(vec2<u32>(bytes >> 4u, bytes >> 12u) & vec2<u32>(15u)) * dm.y;
+    let both = quant_word(at, unit * 4u + j / 2u);
+    let q = select(both.xy, both.zw, j % 2u == 1u);
+    return Packed(pair_words(q.x), pair_words(q.y), s, -m);
+}
