@@ -276,7 +276,7 @@ export interface LoadOptions {
   backend?: Backend;
   /**
    * On WebGPU: "exact" keeps activations in f32, "rounded" rounds them to 8 bits for products with quantized weights, as the CPU
-   * does, and "auto" (default) rounds where a short trial at load shows that this GPU is clearly faster so. `info.features` has
+   * does, and "auto" (default) rounds where a short trial at load shows that this GPU is clearly faster so, and on software adapters. `info.features` has
    * "int8-decode" and "int8-prefill" where "auto" rounds.
    */
   precision?: "auto" | "exact" | "rounded";

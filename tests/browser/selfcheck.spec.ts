@@ -70,7 +70,7 @@ for (const precision of ["rounded", "exact"] as const) {
   });
 }
 
-test("what a trial decides is told", async ({ page, hub, site }) => {
+test("a software GPU rounds unless it is told not to", async ({ page, hub, site }) => {
   await page.goto(site.url);
   const { selfCheck, features } = await page.evaluate(async (url) => {
     const { Engine } = (await import(`${location.origin}/pkg/index.js`)) as Api;
@@ -78,6 +78,6 @@ test("what a trial decides is told", async ({ page, hub, site }) => {
     await engine.unload();
     return engine.info;
   }, hub.directUrl(QWEN2));
-  const rounds = features.some((feature) => feature.startsWith("int8-"));
-  expect(selfCheck?.kernels).toBe(rounds ? "rounded" : "exact");
+  expect(selfCheck?.kernels).toBe("rounded");
+  expect(features).toEqual(["int8-decode", "int8-prefill"]);
 });

@@ -125,13 +125,14 @@ impl WebGpuBackend {
         if gpu.adapter.device_type == wgpu::DeviceType::Cpu {
             adapter.push_str(" (software)");
         }
-        let info = BackendInfo { kind: BackendKind::WebGpu, adapter, features: Vec::new(), n_threads: 1 };
         #[cfg_attr(not(test), expect(unused_mut, reason = "only tests damage kernels"))]
         let mut pipelines = Pipelines::default();
         #[cfg(test)]
         pipelines.spoil.clone_from(&options.spoil);
         let rounded = options.rounded && gpu.has_byte_products && !options.plain;
         let rounds = Rounds { few: rounded, many: rounded };
+        let features = rounds.features();
+        let info = BackendInfo { kind: BackendKind::WebGpu, adapter, features, n_threads: 1 };
         Ok(Self { gpu, info, options, rounds, pipelines, prepared: None, stats: Cell::default() })
     }
 

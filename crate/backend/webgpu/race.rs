@@ -30,6 +30,12 @@ impl Rounds {
         self.few || self.many
     }
 
+    /// What a user is told.
+    pub(super) fn features(self) -> Vec<String> {
+        let named = [(self.few, "int8-decode"), (self.many, "int8-prefill")];
+        named.into_iter().filter(|(rounds, _)| *rounds).map(|(_, name)| name.to_owned()).collect()
+    }
+
     /// Whether activations are rounded for a product of so many lines with a weight of this format.
     pub(crate) fn hold(self, lines: usize, format: GgmlType) -> bool {
         let asked = if lines <= FEW_LINES as usize { self.few } else { self.many };
@@ -45,9 +51,8 @@ const TURNS: usize = 5;
 const TURN: f64 = 4e-3;
 const MAX_RUNS: u32 = 64;
 
-/// Decoding that is slower is a CPU in disguise, which is not kept busy with more; and one turn that takes as long is enough.
-const SLOW: f64 = 5e-2;
-const LONG: f64 = 0.5;
+/// One turn is enough where it takes longer.
+const LONG: f64 = 0.1;
 /// Rows of a run that prefills.
 const PREFILL: usize = 128;
 
@@ -63,14 +68,11 @@ impl WebGpuBackend {
         }
         let [exact, rounded] = self.times(decode, 1).await?;
         let few = rounded * CLEARLY < exact;
-        let many = exact < SLOW && {
-            let [exact, rounded] = self.times(prefill, PREFILL).await?;
-            rounded * CLEARLY < exact
-        };
+        let [exact, rounded] = self.times(prefill, PREFILL).await?;
+        let many = rounded * CLEARLY < exact;
         self.prepared = None;
         self.rounds = Rounds { few, many };
-        self.info.features.extend(few.then(|| "int8-decode".to_owned()));
-        self.info.features.extend(many.then(|| "int8-prefill".to_owned()));
+        self.info.features = self.rounds.features();
         Ok(())
     }
 
