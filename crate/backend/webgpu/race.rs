@@ -76,7 +76,7 @@ impl WebGpuBackend {
         Ok(())
     }
 
-    /// Seconds that a run of so many rows takes, exact and rounded.
+    /// Seconds that runs of so many rows take, exact and rounded.
     async fn times(&mut self, plan: &Arc<Plan>, n_rows: usize) -> Result<[f64; 2]> {
         let n_pages = n_rows.div_ceil(PAGE_TOKENS);
         let limits =
@@ -93,25 +93,25 @@ impl WebGpuBackend {
         let batch = Batch { rows: &rows, tables: &[&table] };
         let mut best = [f64::INFINITY; 2];
         let (mut runs, mut turns) = (1, TURNS);
-        // Pipelines and caches are paid for before the turns that count, where it is found out, too, how many runs are long
-        // enough.
-        for turn in 0..=TURNS {
+        // How many runs are long enough, once pipelines and caches are paid for.
+        for form in &mut forms {
+            std::mem::swap(&mut self.prepared, form);
+            self.turn(&batch, 1).await?;
+            let mut seconds = self.turn(&batch, runs).await?;
+            while seconds < TURN && runs < MAX_RUNS {
+                runs *= 2;
+                seconds = self.turn(&batch, runs).await?;
+            }
+            if seconds > LONG {
+                turns = 1;
+            }
+            std::mem::swap(&mut self.prepared, form);
+        }
+        for _ in 0..turns {
             for (form, best) in forms.iter_mut().zip(&mut best) {
                 std::mem::swap(&mut self.prepared, form);
-                let mut seconds = self.turn(&batch, runs).await?;
-                while turn == 0 && seconds < TURN && runs < MAX_RUNS {
-                    runs *= 2;
-                    seconds = self.turn(&batch, runs).await?;
-                }
-                if turn > 0 {
-                    *best = best.min(seconds / f64::from(runs));
-                } else if seconds > LONG {
-                    turns = 1;
-                }
+                *best = best.min(self.turn(&batch, runs).await?);
                 std::mem::swap(&mut self.prepared, form);
-            }
-            if turn == turns {
-                break;
             }
         }
         Ok(best)
