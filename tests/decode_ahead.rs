@@ -7,7 +7,9 @@ use std::ops::ControlFlow;
 
 use futures_util::future::FutureExt;
 use pollster::block_on;
-use qwenlet::engine::{BackendChoice, Engine, Event, Finish, GenerateOptions, LoadOptions, Outcome, Prompt};
+use qwenlet::engine::{
+    BackendChoice, Engine, Event, Finish, GenerateOptions, LoadOptions, Outcome, Precision, Prompt,
+};
 use qwenlet::quant::GgmlType;
 use qwenlet::source::{MemorySource, Source};
 use qwenlet::{Code, Error};
@@ -22,6 +24,8 @@ fn load(spec: &Spec, context_length: u32) -> Option<Engine> {
     };
     let options = LoadOptions {
         backend: BackendChoice::WebGpu,
+        // Whether a token is computed among many or by itself shows where activations are rounded.
+        precision: Precision::Exact,
         context_length: Some(context_length),
         ..LoadOptions::default()
     };
