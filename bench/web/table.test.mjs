@@ -38,10 +38,11 @@ test("a target is met or missed by what was measured", () => {
 });
 
 test("a variant that did not take effect is not measured under its name", () => {
-  const info = (threads, ...features) => ({ threads, features });
+  const info = (threads, ...features) => ({ backend: "cpu", why: "", threads, features });
   assert.equal(mismatch({ variant: "relaxed", threads: 1 }, info(1, "simd128", "relaxed-simd")), undefined);
   assert.match(mismatch({ variant: "relaxed", threads: 1 }, info(1, "simd128")), /no relaxed SIMD/);
   assert.match(mismatch({ variant: "simd", threads: 1 }, info(1, "simd128", "relaxed-simd")), /simd128 build/);
   assert.match(mismatch({ threads: 2 }, info(1, "simd128")), /1 thread/);
   assert.equal(mismatch({ threads: 2 }, info(2, "simd128")), undefined);
+  assert.match(mismatch({ backend: "webgpu" }, info(1, "simd128")), /runs on cpu/);
 });
