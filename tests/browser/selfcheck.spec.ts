@@ -66,7 +66,7 @@ for (const precision of ["rounded", "exact"] as const) {
       return engine.info.selfCheck;
     }, { url: hub.directUrl(QWEN2), precision });
     expect(check).toMatchObject({ kernels: precision, failed: [] });
-    expect(check?.relativeError).toBeLessThan(precision === "exact" ? 1e-3 : 1.5e-2);
+    expect(check?.relativeError).toBeLessThan(precision === "exact" ? 1e-3 : 3e-2);
   });
 }
 
