@@ -24,7 +24,6 @@ pub struct Unpack {
 /// Weights as bytes, for integer products.
 #[derive(Debug)]
 pub struct Packed {
-    pub(super) source: &'static str,
     /// Whether the halves of a group have scales of their own.
     pub(super) halves: bool,
     /// Whether something is added to all weights of a group: a minimum, or what makes them signed.
@@ -34,11 +33,7 @@ pub struct Packed {
 macro_rules! unpack {
     ($name:literal, $folder:literal, $groups:literal, $quants:literal, $scales:literal, $halves:literal, $offset:literal) => {
         Unpack {
-            packed: Some(Packed {
-                source: include_str!(concat!("../../quant/", $folder, "/packed.wgsl")),
-                halves: $halves == 1,
-                offset: $offset == 1,
-            }),
+            packed: Some(Packed { halves: $halves == 1, offset: $offset == 1 }),
             ..unpack!($name, concat!($folder, "/unpack.wgsl"), $groups, $quants, $scales)
         }
     };

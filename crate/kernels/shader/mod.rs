@@ -290,16 +290,13 @@ pub fn assemble(
             ("unit_groups", unpack.groups),
             ("quant_words", unpack.quant_words),
             ("scale_words", unpack.scale_words),
+            ("integer", usize::from(integer)),
             ("halves", usize::from(unpack.packed.as_ref().is_some_and(|p| p.halves))),
             ("offset", usize::from(unpack.packed.as_ref().is_some_and(|p| p.offset))),
         ];
         let sizes = BTreeMap::from(sizes);
         text.push_str(&env.render_str(FORMAT, &sizes)?);
-        let sources = match &unpack.packed {
-            Some(packed) if integer => [packed.source, PRODUCT],
-            _ => [unpack.source, ""],
-        };
-        for source in sources {
+        for source in [unpack.source, if integer { PRODUCT } else { "" }] {
             text.push_str(&env.render_str(source, &sizes)?);
         }
         text.push('\n');

@@ -1,6 +1,6 @@
 // A unit's words: d and dmin, then for each group the bytes (scale, minimum as nibbles) of its two halves. Quants are two
 // words a group, 16 weights each.
-fn unpack{{ nth }}(at: vec2<u32>, group: u32) -> Group {
+fn {{ "packed" if integer else "unpack" }}{{ nth }}(at: vec2<u32>, group: u32) -> {{ "Packed" if integer else "Group" }} {
     let unit = group / 8u;
     let j = group % 8u;
     let dm = half2(scale_word(at, unit * 5u));
@@ -9,6 +9,9 @@ fn unpack{{ nth }}(at: vec2<u32>, group: u32) -> Group {
     let m = vec2<f32>(vec2<u32>(bytes >> 4u, bytes >> 12u) & vec2<u32>(15u)) * dm.y;
     let both = quant_word(at, unit * 4u + j / 2u);
     let q = select(both.xy, both.zw, j % 2u == 1u);
+{% if integer %}
+    return Packed(pair_words(q.x), pair_words(q.y), s, -m);
+{% else %}
     return Group(
 {% for i in range(4) %}
         vec4<f32>(four_pairs(q.x, {{ 4 * i }}u)) * s.x - vec4<f32>(m.x),
@@ -19,4 +22,5 @@ fn unpack{{ nth }}(at: vec2<u32>, group: u32) -> Group {
         1.0,
         1.0,
     );
+{% endif %}
 }

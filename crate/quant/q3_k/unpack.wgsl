@@ -1,5 +1,5 @@
 // A unit's words: the high bit of each weight (8 words), d, then 16 scales of 6 bits: low nibbles (2 words), high pairs.
-fn unpack{{ nth }}(at: vec2<u32>, group: u32) -> Group {
+fn {{ "packed" if integer else "unpack" }}{{ nth }}(at: vec2<u32>, group: u32) -> {{ "Packed" if integer else "Group" }} {
     let unit = group / 8u;
     let j = group % 8u;
     let high = scale_word(at, unit * 12u + j);
@@ -12,6 +12,14 @@ fn unpack{{ nth }}(at: vec2<u32>, group: u32) -> Group {
     let both = quant_word(at, unit * 4u + j / 2u);
     let q = select(both.xy, both.zw, j % 2u == 1u);
     let two = vec4<u32>(2u);
+{% if integer %}
+    return Packed(
+        pair_words(q.x) | (bit_words(high) << two),
+        pair_words(q.y) | (bit_words(high >> 16u) << two),
+        s,
+        -4.0 * s,
+    );
+{% else %}
     return Group(
 {% for i in range(8) %}
         vec4<f32>(four_pairs(q[{{ i // 4 }}], {{ 4 * (i % 4) }}u) | (four_bits(high, {{ 4 * i }}u) << two)) - vec4<f32>(4.0),
@@ -19,4 +27,5 @@ fn unpack{{ nth }}(at: vec2<u32>, group: u32) -> Group {
         s.x,
         s.y,
     );
+{% endif %}
 }

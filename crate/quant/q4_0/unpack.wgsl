@@ -1,4 +1,9 @@
-fn unpack{{ nth }}(at: vec2<u32>, group: u32) -> Group {
+fn {{ "packed" if integer else "unpack" }}{{ nth }}(at: vec2<u32>, group: u32) -> {{ "Packed" if integer else "Group" }} {
     let d = half1(scale_word(at, group / 2u), group % 2u);
-    return nibble_group(quant_word(at, group), 1.0, -8.0, d, d);
+    let q = quant_word(at, group);
+{% if integer %}
+    return Packed(nibble_words(q.xy), nibble_words(q.zw), vec2<f32>(d), vec2<f32>(-8.0 * d));
+{% else %}
+    return nibble_group(q, 1.0, -8.0, d, d);
+{% endif %}
 }

@@ -1,5 +1,5 @@
 // A unit's words: the two high bits of each weight (2 words a group), 16 signed bytes of scale (4 words), d.
-fn unpack{{ nth }}(at: vec2<u32>, group: u32) -> Group {
+fn {{ "packed" if integer else "unpack" }}{{ nth }}(at: vec2<u32>, group: u32) -> {{ "Packed" if integer else "Group" }} {
     let unit = group / 8u;
     let j = group % 8u;
     let a = scale_word(at, unit * 21u + j * 2u);
@@ -9,6 +9,14 @@ fn unpack{{ nth }}(at: vec2<u32>, group: u32) -> Group {
     let s = signed_bytes(bytes).xy * d;
     let q = quant_word(at, group);
     let four = vec4<u32>(4u);
+{% if integer %}
+    return Packed(
+        nibble_words(q.xy) | (pair_words(a) << four),
+        nibble_words(q.zw) | (pair_words(b) << four),
+        s,
+        -32.0 * s,
+    );
+{% else %}
     return Group(
 {% for i in range(8) %}
         vec4<f32>({{ "low" if i % 2 == 0 else "high" }}_nibbles(q[{{ i // 2 }}]) | (four_pairs({{ "a" if i < 4 else "b" }}, {{ 4 * (i % 4) }}u) << four)) - vec4<f32>(32.0),
@@ -16,4 +24,5 @@ fn unpack{{ nth }}(at: vec2<u32>, group: u32) -> Group {
         s.x,
         s.y,
     );
+{% endif %}
 }

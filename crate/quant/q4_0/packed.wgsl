@@ -1,5 +1,0 @@
-fn packed{{ nth }}(at: vec2<u32>, group: u32) -> Packed {
-    let d = half1(scale_word(at, group / 2u), group % 2u);
-    let q = quant_word(at, group);
-    return Packed(nibble_words(q.xy), nibble_words(q.zw), vec2<f32>(d), vec2<f32>(-8.0 * d));
-}
