@@ -1,12 +1,13 @@
 //! The models in the browser's storage.
 
+use js_sys::Function;
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use web_sys::AbortSignal;
 
 use super::{go_on, to_error, to_js};
 use crate::error::{Code, Error, Result};
-use crate::source::{IndexedDb, Record, Storage, delete, evict, verify};
+use crate::source::{self, IndexedDb, Record, Storage, delete, evict, verify};
 
 /// `CachedModel` of `pkg/src/types.ts`.
 #[derive(Serialize)]
@@ -41,6 +42,12 @@ impl From<Record> for CachedModel {
 
 fn models(records: Vec<Record>) -> Result<JsValue> {
     to_js(&records.into_iter().map(CachedModel::from).collect::<Vec<_>>())
+}
+
+/// Has pieces of models read by `read(database, store, key)`, which gives a promise of the value: by another worker.
+#[wasm_bindgen]
+pub fn use_reader(read: Function) {
+    source::use_reader(read);
 }
 
 /// The models in the browser's storage, last used first.

@@ -40,7 +40,7 @@ pub use memory::MemorySource;
 #[cfg(target_arch = "wasm32")]
 pub(crate) use {
     browser::{describe, world},
-    cache::{IndexedDb, Record, Storage, delete, evict},
+    cache::{IndexedDb, Record, Storage, delete, evict, use_reader},
     download::{Policy, Waiting},
     lock::Reporter,
     open::{Opener, with_opener},

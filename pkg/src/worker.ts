@@ -1,10 +1,11 @@
 /** The worker: owns the WebAssembly instance and answers the page's calls. One worker holds at most one model. */
 import * as Comlink from "comlink";
 
-import init, { cache_delete, cache_evict, cache_list, cache_verify, download, fits, load, start, use_threads, type Model } from "#wasm";
+import init, { cache_delete, cache_evict, cache_list, cache_verify, download, fits, load, start, use_reader, use_threads, type Model } from "#wasm";
 import { toPlain, type PlainError } from "./errors.js";
 import { workerFetch } from "./fetcher.js";
 import type { Fit } from "./fits.js";
+import { beReader, READER, readElsewhere } from "./reader.js";
 import { beThread, startThreads, THREAD } from "./threads.js";
 import type { CachedModel, EngineInfo, MemoryUse, Verified } from "./types.js";
 import type { FatalMessage, WireOutcome, WireSource, WorkerApi } from "./wire.js";
@@ -39,11 +40,13 @@ self.addEventListener("error", (event) => {
   if (trapped(event.error)) event.preventDefault();
 });
 
-const isThread = self.name === THREAD;
+/** What this worker is in place of an engine: a worker of the engine's. */
+const helps = { [THREAD]: beThread, [READER]: beReader }[self.name];
 
-const ready: Promise<{ memory: WebAssembly.Memory }> = isThread ? new Promise<never>(() => {}) : init().then(
+const ready: Promise<{ memory: WebAssembly.Memory }> = helps ? new Promise<never>(() => {}) : init().then(
   (wasm) => {
     start((message: string) => die({ code: "internal", message: `A bug in this package: ${message}. The engine is gone; load it again.` }));
+    use_reader(readElsewhere);
     return wasm;
   },
   (cause: unknown) => {
@@ -128,5 +131,5 @@ const api: WorkerApi = {
   cacheVerify: (id, model) => job(id, () => {}, async (signal) => (await cache_verify(model, signal)) as Verified),
 };
 
-if (isThread) beThread();
+if (helps) helps();
 else Comlink.expose(api);

@@ -12,7 +12,7 @@ use futures_util::future::LocalBoxFuture;
 
 pub(crate) use chunk::Chunk;
 #[cfg(target_arch = "wasm32")]
-pub(crate) use idb::IndexedDb;
+pub(crate) use idb::{IndexedDb, use_reader};
 pub(crate) use record::{Authority, Expected, Part, Record, SCHEMA, Sum, Sums};
 pub(crate) use room::{evict, make_room};
 pub(crate) use writer::{OnEvict, Passage, Writer};
