@@ -1,14 +1,17 @@
 /**
- * Reads pieces out of the browser's storage in a worker beside the engine's: to take a piece out costs a thread about as
- * much as the engine's own work on it, so the two go on at the same time.
+ * Reads pieces out of the browser's storage in workers beside the engine's: to take a piece out costs a thread more than
+ * the engine's own work on it.
  */
 import * as Comlink from "comlink";
 import { openDB, type IDBPDatabase } from "idb";
 
-/** Names the worker that reads. */
+/** Names a worker that reads. */
 export const READER = "qwenlet reader";
 
-/** Milliseconds without a read after which the worker ends. */
+/** As many as keep the engine busy. */
+const READERS = 2;
+
+/** Milliseconds without a read after which the workers end. */
 const IDLE = 3000;
 
 type Read = (database: string, store: string, key: IDBValidKey) => Promise<unknown>;
@@ -20,14 +23,23 @@ interface Reader {
   failed: Promise<never>;
 }
 
-let reader: Reader | undefined;
+let readers: Reader[] = [];
+let next = 0;
 let reads = 0;
 let timer: ReturnType<typeof setTimeout> | undefined;
 
+/** Starts the workers, where a read may follow soon. */
+export function expectReads(): void {
+  clearTimeout(timer);
+  while (readers.length < READERS) readers.push(startReader());
+  if (reads === 0) timer = setTimeout(dismiss, IDLE);
+}
+
 /** The value of a key, `undefined` where there is none. Rejects where no other worker can read it: then this one may try. */
 export async function readElsewhere(...of: Parameters<Read>): Promise<unknown> {
+  expectReads();
   clearTimeout(timer);
-  const { read, failed } = (reader ??= startReader());
+  const { read, failed } = readers[next++ % READERS]!;
   reads++;
   try {
     return await Promise.race([read(...of), failed]);
@@ -47,8 +59,8 @@ function startReader(): Reader {
 }
 
 function dismiss(): void {
-  reader?.worker.terminate();
-  reader = undefined;
+  for (const { worker } of readers) worker.terminate();
+  readers = [];
 }
 
 /** The whole life of a reader. */

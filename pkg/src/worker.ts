@@ -5,7 +5,7 @@ import init, { cache_delete, cache_evict, cache_list, cache_verify, download, fi
 import { toPlain, type PlainError } from "./errors.js";
 import { workerFetch } from "./fetcher.js";
 import type { Fit } from "./fits.js";
-import { beReader, READER, readElsewhere } from "./reader.js";
+import { beReader, expectReads, READER, readElsewhere } from "./reader.js";
 import { beThread, startThreads, THREAD } from "./threads.js";
 import type { CachedModel, EngineInfo, MemoryUse, Verified } from "./types.js";
 import type { FatalMessage, WireOutcome, WireSource, WorkerApi } from "./wire.js";
@@ -107,14 +107,16 @@ const api: WorkerApi = {
   boot: () => verb(() => {}),
   fits: (id, request, fetcher) =>
     job(id, () => {}, async (signal) => (await fits(...transferred(request), signal, fetcher && workerFetch(fetcher))) as Fit),
-  load: (id, request, onEvent, fetcher) =>
-    job(id, onEvent, async (signal, emit) => {
+  load: (id, request, onEvent, fetcher) => {
+    if (request.cache !== "off" || request.source.kind === "cached") expectReads();
+    return job(id, onEvent, async (signal, emit) => {
       if (model) throw { code: "invalid-argument", message: "This worker has a model already." } satisfies PlainError;
       const { threads, ...options } = request.options;
       if (threads > 1) use_threads(threads, onThreads);
       model = await load(...transferred({ ...request, options }), signal, emit, fetcher && workerFetch(fetcher));
       return model.info() as EngineInfo;
-    }),
+    });
+  },
   download: (id, request, onEvent, fetcher) =>
     job(id, onEvent, async (signal, emit) =>
       (await download(...transferred(request), signal, emit, fetcher && workerFetch(fetcher))) as string),
