@@ -35,7 +35,7 @@ export function expectReads(): void {
   if (reads === 0) timer = setTimeout(dismiss, IDLE);
 }
 
-/** The value of a key, `undefined` where there is none. Rejects where no other worker can read it: then this one may try. */
+/** The value of a key, the bytes of a blob; `undefined` where there is none. Rejects where no other worker can read it: then this one may try. */
 export async function readElsewhere(...of: Parameters<Read>): Promise<unknown> {
   expectReads();
   clearTimeout(timer);
@@ -67,7 +67,8 @@ function dismiss(): void {
 export function beReader(): void {
   let database: Promise<IDBPDatabase> | undefined;
   const read: Read = async (name, store, key) => {
-    const value: unknown = await (await (database ??= open(name))).get(store, key);
+    const found: unknown = await (await (database ??= open(name))).get(store, key);
+    const value = found instanceof Blob ? new Uint8Array(await found.arrayBuffer()) : found;
     return value instanceof Uint8Array ? Comlink.transfer(value, [value.buffer]) : value;
   };
   Comlink.expose(read);

@@ -1,9 +1,10 @@
 //! IndexedDB as the storage: a database with two object stores.
 //!
 //! - `models`, key: the model's id. A [`Record`].
-//! - `chunks`, key: `[id, part, index]`. Consecutive pieces of each part (the last one shorter), as `Uint8Array`.
+//! - `chunks`, key: `[id, part, index]`. Consecutive pieces of each part (the last one shorter), as `Blob`, which is read in
+//!   half the time, or as `Uint8Array` where the browser stores no blobs (private windows of some).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::IntoFuture;
 use std::rc::Rc;
 
@@ -14,13 +15,14 @@ use idb::{
     Database, DatabaseEvent, Factory, KeyRange, ObjectStore, ObjectStoreParams, Query, Transaction,
     TransactionMode,
 };
-use js_sys::{Array, Function, Promise, Uint8Array};
+use js_sys::{Array, ArrayBuffer, Function, Promise, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{DomException, IdbTransaction, StorageEstimate, WorkerGlobalScope};
+use web_sys::{Blob, DomException, IdbTransaction, StorageEstimate, WorkerGlobalScope};
 
 use super::{Change, Chunk, ChunkKey, Clear, Edit, Record, Room, Storage, quota_exceeded};
 use crate::error::{Code, Error, Result};
+use crate::source::browser::describe;
 
 const DATABASE: &str = "qwenlet";
 /// Of the layout described above. 1 had records without sums, see [`super::SCHEMA`]; the object stores are the same.
@@ -45,11 +47,15 @@ pub(crate) struct IndexedDb {
 }
 
 #[derive(Debug)]
-struct Connection(Database);
+struct Connection {
+    database: Database,
+    /// Whether pieces are stored as blobs.
+    blobs: Cell<bool>,
+}
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.0.close();
+        self.database.close();
     }
 }
 
@@ -84,11 +90,14 @@ impl IndexedDb {
                 database.close();
             }
         });
-        Ok(Self { database: Rc::new(Connection(database)) })
+        Ok(Self { database: Rc::new(Connection { database, blobs: Cell::new(false) }) })
     }
 
     fn begin(&self, stores: &[&str], mode: TransactionMode) -> Result<Transaction> {
-        self.database.0.transaction(stores, mode).map_err(|e| failed("the browser's storage was closed", &e))
+        self.database
+            .database
+            .transaction(stores, mode)
+            .map_err(|e| failed("the browser's storage was closed", &e))
     }
 
     /// Reads a record and writes what `edit` makes of it, in one transaction.
@@ -102,11 +111,13 @@ impl IndexedDb {
         let ended = Transaction::from(raw.clone()).into_future();
         let (sender, mut receiver) = futures_channel::oneshot::channel();
         let (id, tx) = (id.to_owned(), raw.clone());
+        let blobs = self.database.blobs.get();
         // Within the event: a transaction ends when an event leaves it without a request, and where threads share memory a
         // task that waited for the event runs only later.
         read.on_success(move |event| {
             let record = event.target().and_then(|read| read.result()).map_err(reading);
-            let written = record.and_then(|record| write(&models, &chunks, &id, edit(record_of(record)?)?));
+            let written =
+                record.and_then(|record| write(&models, &chunks, &id, edit(record_of(record)?)?, blobs));
             if written.is_err() {
                 // One that failed by itself cannot be ended again.
                 let _ = tx.abort();
@@ -139,7 +150,35 @@ impl IndexedDb {
             Err(e) => return Box::pin(std::future::ready(Err(e))),
         };
         let answer = self.to_its_end(answer);
-        Box::pin(async move { Ok(answer.await?.map_err(reading)?.and_then(chunk_of)) })
+        Box::pin(async move {
+            let Some(value) = answer.await?.map_err(reading)? else { return Ok(None) };
+            match value.dyn_into::<Blob>() {
+                Ok(blob) => bytes_of(&blob).await.map(|bytes| Some(Chunk::from_js(bytes))),
+                Err(value) => Ok(chunk_of(value)),
+            }
+        })
+    }
+
+    /// Whether a blob comes back from storage as it went there.
+    async fn keeps_blobs(&self) -> Result<bool> {
+        const PROBE: [u8; 3] = [1, 2, 3];
+        // No model has an empty id.
+        let key: JsValue = Array::of1(&"".into()).into();
+        let tx = self.begin(&[CHUNKS], TransactionMode::ReadWrite)?;
+        let chunks = tx.object_store(CHUNKS).map_err(writing)?;
+        chunks.put(&blob_of(&Uint8Array::from(&PROBE[..]))?.into(), Some(&key)).map_err(writing)?;
+        if !tx.into_future().await.map_err(writing)?.is_committed() {
+            return Ok(false);
+        }
+        let found = self.chunk_here(key.clone()).await?;
+        let tx = self.begin(&[CHUNKS], TransactionMode::ReadWrite)?;
+        tx.object_store(CHUNKS).and_then(|s| s.delete(Query::Key(key))).map_err(writing)?;
+        tx.into_future().await.map_err(writing)?;
+        let mut bytes = Vec::new();
+        if let Some(chunk) = found {
+            chunk.read(&mut bytes);
+        }
+        Ok(bytes == PROBE)
     }
 
     /// Runs to its end though nobody may want the result any more: a request that was sent calls back, and whoever takes
@@ -159,7 +198,7 @@ impl IndexedDb {
 }
 
 /// Asks for everything that a change writes.
-fn write(models: &ObjectStore, chunks: &ObjectStore, id: &str, change: Change) -> Result<()> {
+fn write(models: &ObjectStore, chunks: &ObjectStore, id: &str, change: Change, blobs: bool) -> Result<()> {
     let Change { record, clear, put } = change;
     let cleared = match clear {
         Clear::Nothing => None,
@@ -174,7 +213,8 @@ fn write(models: &ObjectStore, chunks: &ObjectStore, id: &str, change: Change) -
         chunks.delete(range).map_err(writing)?;
     }
     if let Some((key, chunk)) = &put {
-        chunks.put(chunk.as_js(), Some(&key_of(key))).map_err(writing)?;
+        let value = if blobs { blob_of(chunk.as_js())?.into() } else { JsValue::from(chunk.as_js()) };
+        chunks.put(&value, Some(&key_of(key))).map_err(writing)?;
     }
     let key: JsValue = id.into();
     match &record {
@@ -210,6 +250,17 @@ impl Storage for IndexedDb {
         })
     }
 
+    fn expect_pieces(&self) -> LocalBoxFuture<'static, ()> {
+        let this = self.clone();
+        let probe = self.to_its_end(async move {
+            let keeps = this.keeps_blobs().await.unwrap_or(false);
+            this.database.blobs.set(keeps);
+        });
+        Box::pin(async move {
+            let _ = probe.await; // then they are stored the other way
+        })
+    }
+
     fn change(&self, id: &str, edit: Edit) -> LocalBoxFuture<'static, Result<()>> {
         let (this, id) = (self.clone(), id.to_owned());
         let applied = self.to_its_end(async move { this.apply(&id, edit).await });
@@ -240,6 +291,18 @@ impl Storage for IndexedDb {
             Some(Room { usage: estimate.get_usage()? as u64, quota: estimate.get_quota()? as u64 })
         })
     }
+}
+
+fn blob_of(bytes: &Uint8Array) -> Result<Blob> {
+    let blob = Blob::new_with_u8_array_sequence(&Array::of1(bytes));
+    blob.map_err(|e| Error::new(Code::Cache, "storing failed").with_cause(describe(&e)))
+}
+
+async fn bytes_of(blob: &Blob) -> Result<Uint8Array> {
+    let buffer = JsFuture::from(blob.array_buffer()).await.map_err(|e| {
+        Error::new(Code::Cache, "reading the browser's storage failed").with_cause(describe(&e))
+    })?;
+    Ok(Uint8Array::new(buffer.unchecked_ref::<ArrayBuffer>()))
 }
 
 /// What a request for a piece found; `undefined`: there is none.

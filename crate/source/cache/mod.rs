@@ -62,6 +62,11 @@ pub(crate) trait Storage {
 
     fn get(&self, id: &str) -> LocalBoxFuture<'static, Result<Option<Record>>>;
 
+    /// Finds out how pieces are stored best, where some are to be.
+    fn expect_pieces(&self) -> LocalBoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     /// Runs one transaction: all of it happens, or nothing. An error of `edit` ends it.
     ///
     /// # Errors

@@ -157,6 +157,7 @@ impl Writer {
                 Ok(Change { record: Some(record), clear, put: None })
             }
         });
+        storage.expect_pieces().await;
         storage.change(id, edit).await?;
         let record = taken.borrow().clone();
         Ok(Rc::new(Self {
