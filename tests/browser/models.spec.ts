@@ -3,6 +3,7 @@
 import { devices } from "@playwright/test";
 import { BOUNDLESS, expect, loadUrl, openModels, ready, test } from "./fixtures.ts";
 import { QWEN2, QWEN3 } from "./models.ts";
+import { damage } from "./stored.ts";
 
 const settings = (page: import("@playwright/test").Page, value: object) =>
   page.evaluate((text) => localStorage.setItem("qwenlet.settings", text), JSON.stringify(value)).then(() => page.reload());
@@ -126,20 +127,7 @@ test("a stored model is checked, and what is damaged is told", async ({ page, hu
   await row.getByRole("button", { name: /^Check/ }).click();
   await expect(row.getByRole("status")).toHaveText("Every byte is as it was stored.");
   await expect(row.getByRole("button", { name: /^Delete/ })).toBeFocused();
-  await page.evaluate(async () => {
-    const open = indexedDB.open("qwenlet");
-    const database = await new Promise<IDBDatabase>((resolve) => (open.onsuccess = () => resolve(open.result)));
-    const chunks = database.transaction("chunks", "readwrite").objectStore("chunks");
-    const cursor = await new Promise<IDBCursorWithValue>((resolve) => {
-      const request = chunks.openCursor();
-      request.onsuccess = () => resolve(request.result!);
-    });
-    const bytes = new Uint8Array(cursor.value as Uint8Array);
-    bytes[1000]! ^= 1;
-    const put = cursor.update(bytes);
-    await new Promise((resolve) => (put.onsuccess = resolve));
-    database.close();
-  });
+  await damage(page, hub.directUrl(QWEN3), 1000);
   await row.getByRole("button", { name: /^Check/ }).click();
   await expect(row.getByRole("status")).toContainText(/[\d.]+ (kB|MB) of it are damaged/);
 });

@@ -22,7 +22,7 @@ export async function storedBytes(page: Page, id: string): Promise<Buffer | unde
   return base64 === undefined ? undefined : Buffer.from(base64, "base64");
 }
 
-/** Changes one byte of the first part. */
+/** Changes one byte of the first part, in a copy: what the browser stored is a file of its own. */
 export const damage = (page: Page, id: string, at: number): Promise<void> => page.evaluate(async ([id, at]) => {
   const done = <T>(request: IDBRequest<T>): Promise<T> => new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result);
@@ -31,9 +31,9 @@ export const damage = (page: Page, id: string, at: number): Promise<void> => pag
   const database = await done(indexedDB.open("qwenlet"));
   const record = await done(database.transaction("models").objectStore("models").get(id)) as { chunkBytes: number };
   const index = Math.floor(at / record.chunkBytes);
-  const chunks = database.transaction("chunks", "readwrite").objectStore("chunks");
-  const bytes = await done(chunks.get([id, 0, index])) as Uint8Array;
+  const piece = await done(database.transaction("chunks").objectStore("chunks").get([id, 0, index])) as BlobPart;
+  const bytes = new Uint8Array(await new Blob([piece]).arrayBuffer());
   bytes[at % record.chunkBytes]! ^= 1;
-  await done(chunks.put(bytes, [id, 0, index]));
+  await done(database.transaction("chunks", "readwrite").objectStore("chunks").put(new Blob([bytes]), [id, 0, index]));
   database.close();
 }, [id, at] as const);
