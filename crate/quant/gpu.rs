@@ -99,41 +99,57 @@ fn pack_rows<const TY: usize>(bytes: &[u8], row_bytes: usize, quants: &mut [u32]
     let (n_quants, n_scales) = (quant_words * 4, *scale_words);
     let format = &FORMATS[TY];
     let unit_bytes = groups * GROUP / format.block_elems * format.block_bytes;
-    let mut q = [0u32; 32];
-    let mut s = [0u32; 32];
+    let mut put = |row: usize, unit: usize, bytes: &[u8]| {
+        let mut q = [0u32; 32];
+        let mut s = [0u32; 32];
+        pack(bytes, &mut q[..n_quants], &mut s[..n_scales]);
+        for (i, word) in q[..n_quants].as_chunks::<4>().0.iter().enumerate() {
+            let at = ((unit * quant_words + i) * TILE_ROWS + row) * 4;
+            quants[at..at + 4].copy_from_slice(word);
+        }
+        for (i, word) in s[..n_scales].iter().enumerate() {
+            scales[(unit * n_scales + i) * TILE_ROWS + row] = *word;
+        }
+    };
     for (row, bytes) in bytes.chunks_exact(row_bytes).enumerate() {
-        for (unit, bytes) in bytes.chunks(unit_bytes).enumerate() {
-            q[..n_quants].fill(0);
-            s[..n_scales].fill(0);
-            pack(bytes, &mut q[..n_quants], &mut s[..n_scales]);
-            for (i, word) in q[..n_quants].as_chunks::<4>().0.iter().enumerate() {
-                let at = ((unit * quant_words + i) * TILE_ROWS + row) * 4;
-                quants[at..at + 4].copy_from_slice(word);
-            }
-            for (i, word) in s[..n_scales].iter().enumerate() {
-                scales[(unit * n_scales + i) * TILE_ROWS + row] = *word;
-            }
+        // Apart: of a whole unit the compiler knows the length too.
+        let units = bytes.chunks_exact(unit_bytes);
+        let (n, rest) = (units.len(), units.remainder());
+        for (unit, bytes) in units.enumerate() {
+            put(row, unit, &bytes[..unit_bytes]);
+        }
+        if !rest.is_empty() {
+            put(row, n, rest);
         }
     }
 }
 
 /// The little-endian word at a byte offset.
+#[inline(always)]
 pub(super) fn word(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
+#[inline(always)]
 pub(super) fn half_word(bytes: &[u8], at: usize) -> u32 {
     u32::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]))
 }
 
 /// `N` words from a byte offset on, each shifted and masked.
+#[inline(always)]
 pub(super) fn words<const N: usize>(bytes: &[u8], at: usize, shift: u32, mask: u32) -> [u32; N] {
-    std::array::from_fn(|i| word(bytes, at + 4 * i) >> shift & mask)
+    // A loop: the closure of `from_fn` is called once a word.
+    let mut out = [0; N];
+    for (i, out) in out.iter_mut().enumerate() {
+        *out = word(bytes, at + 4 * i) >> shift & mask;
+    }
+    out
 }
 
 pub(super) const NIBBLES: u32 = 0x0f0f_0f0f;
 
 /// 32 values below 16, one a byte, into four words: byte `b` of word `c` has value `8c + b` low, `8c + 4 + b` high.
+#[inline(always)]
 pub(super) fn put_nibbles(values: [u32; 8], out: &mut [u32]) {
     for (o, pair) in out.iter_mut().zip(values.as_chunks::<2>().0) {
         *o = pair[0] | pair[1] << 4;
@@ -141,19 +157,22 @@ pub(super) fn put_nibbles(values: [u32; 8], out: &mut [u32]) {
 }
 
 /// The nibbles of 16 bytes in ggml's order for 32-value blocks: low nibbles first, then high.
+#[inline(always)]
 pub(super) fn put_block_nibbles(bytes: &[u8], at: usize, out: &mut [u32]) {
     let low: [u32; 4] = words(bytes, at, 0, NIBBLES);
     let high: [u32; 4] = words(bytes, at, 4, NIBBLES);
-    put_nibbles(std::array::from_fn(|i| if i < 4 { low[i] } else { high[i - 4] }), out);
+    put_nibbles([low[0], low[1], low[2], low[3], high[0], high[1], high[2], high[3]], out);
 }
 
 /// 32 bits, one from each byte: bit `shift` of byte `i` becomes bit `i`.
+#[inline(always)]
 pub(super) fn gather_bits(bytes: &[u8], at: usize, shift: u32) -> u32 {
     let fours: [u32; 8] = words(bytes, at, shift, 0x0101_0101);
     fours.iter().enumerate().fold(0, |all, (i, x)| all | ((x | x >> 7 | x >> 14 | x >> 21) & 15) << (4 * i))
 }
 
 /// 32 2-bit fields, one from each byte, into two words: bits `shift ..` of byte `i` become field `i`.
+#[inline(always)]
 pub(super) fn gather_pairs(bytes: &[u8], at: usize, shift: u32) -> [u32; 2] {
     let fours: [u32; 8] = words(bytes, at, shift, 0x0303_0303);
     let mut out = [0; 2];

@@ -3,6 +3,7 @@
 
 use crate::quant::gpu::{put_block_nibbles, word};
 
+#[inline(always)]
 pub(in crate::quant) fn pack(bytes: &[u8], quants: &mut [u32], scales: &mut [u32]) {
     scales[0] = word(bytes, 0);
     scales[1] = word(bytes, 4);

@@ -3,6 +3,7 @@
 
 use crate::quant::gpu::{gather_bits, gather_pairs, half_word};
 
+#[inline(always)]
 pub(in crate::quant) fn pack(bytes: &[u8], quants: &mut [u32], scales: &mut [u32]) {
     for (j, q) in quants.as_chunks_mut::<2>().0.iter_mut().enumerate() {
         *q = gather_pairs(bytes, 32 + 32 * (j / 4), 2 * (j as u32 % 4));

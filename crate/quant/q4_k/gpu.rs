@@ -3,6 +3,7 @@
 
 use crate::quant::gpu::{NIBBLES, put_nibbles, put_scales_and_mins, word, words};
 
+#[inline(always)]
 pub(in crate::quant) fn pack(bytes: &[u8], quants: &mut [u32], scales: &mut [u32]) {
     scales[0] = word(bytes, 0);
     put_scales_and_mins(&bytes[4..16], &mut scales[1..]);

@@ -2,6 +2,7 @@
 
 use crate::quant::gpu::{half_word, put_block_nibbles, word};
 
+#[inline(always)]
 pub(in crate::quant) fn pack(bytes: &[u8], quants: &mut [u32], scales: &mut [u32]) {
     for (i, block) in bytes.chunks_exact(22).enumerate() {
         scales[i] = word(block, 2);

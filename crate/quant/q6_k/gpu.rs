@@ -3,6 +3,7 @@
 
 use crate::quant::gpu::{NIBBLES, gather_pairs, half_word, put_nibbles, words};
 
+#[inline(always)]
 pub(in crate::quant) fn pack(bytes: &[u8], quants: &mut [u32], scales: &mut [u32]) {
     for (j, q) in quants.as_chunks_mut::<4>().0.iter_mut().enumerate() {
         let (half, i) = (j / 4, j % 4);
