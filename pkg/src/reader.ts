@@ -17,10 +17,10 @@ const IDLE = 3000;
 type Read = (database: string, store: string, key: IDBValidKey) => Promise<unknown>;
 
 interface Reader {
-  worker: Worker;
-  read: Comlink.Remote<Read>;
+  read: Read;
   /** Rejects where the worker cannot start or breaks down. */
   failed: Promise<never>;
+  end(): void;
 }
 
 let readers: Reader[] = [];
@@ -49,17 +49,26 @@ export async function readElsewhere(...of: Parameters<Read>): Promise<unknown> {
 }
 
 function startReader(): Reader {
-  // This very script, wherever a bundler put it: it finds by its name what it is.
-  const worker = new Worker(self.location.href, { type: "module", name: READER });
-  const failed = new Promise<never>((_, reject) => {
-    worker.addEventListener("error", (event) => reject(new Error(event.message)));
-  });
-  failed.catch(() => {}); // each read races against it
-  return { worker, read: Comlink.wrap<Read>(worker), failed };
+  try {
+    // This very script, wherever a bundler put it: it finds by its name what it is.
+    const worker = new Worker(self.location.href, { type: "module", name: READER });
+    const failed = new Promise<never>((_, reject) => {
+      worker.addEventListener("error", (event) => {
+        event.preventDefault(); // reading goes on without it
+        reject(new Error(event.message));
+      });
+    });
+    failed.catch(() => {}); // each read races against it
+    return { read: Comlink.wrap<Read>(worker) as Read, failed, end: () => worker.terminate() };
+  } catch (thrown) {
+    const failed = Promise.reject<never>(thrown);
+    failed.catch(() => {});
+    return { read: () => failed, failed, end: () => {} };
+  }
 }
 
 function dismiss(): void {
-  for (const { worker } of readers) worker.terminate();
+  for (const reader of readers) reader.end();
   readers = [];
 }
 

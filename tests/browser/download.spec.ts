@@ -3,7 +3,8 @@
 import type { Page } from "@playwright/test";
 import { expect, test, type Api } from "./fixtures.ts";
 import { tinyGguf } from "./gguf.ts";
-import { damage, storedBytes } from "./stored.ts";
+import { serveHooked } from "./hooked.ts";
+import { damage, storedBytes, storedForms } from "./stored.ts";
 
 const NAME = "download.gguf";
 const CHUNK = 64 << 10;
@@ -76,6 +77,51 @@ test("two readers at once, and nothing is left of a model that is deleted", asyn
   expect(both).toMatchObject([{ id: "m", warnings: [] }, { id: "m", warnings: [] }]);
   expect(await cache(page, (c) => c.delete("m"))).toBe(true);
   expect(await storedBytes(page, "m")).toBeUndefined();
+});
+
+test("pieces are blobs, and are read by other workers than the engine's", async ({ page, hub }) => {
+  const site = await serveHooked(() => {
+    const { get } = IDBObjectStore.prototype;
+    IDBObjectStore.prototype.get = function (key) {
+      if (Array.isArray(key) && key.length === 3 && self.name !== "qwenlet reader") throw new Error("a piece read by the engine's worker");
+      return get.call(this, key);
+    };
+  });
+  await page.goto(`${site.url}pkg/index.js`);
+  await download(page, { url: hub.hubUrl(NAME), id: "m" });
+  expect(await storedForms(page, "m")).toEqual(["Blob"]);
+  expect(await download(page, { cached: "m" })).toMatchObject({ id: "m", warnings: [] });
+  expect(file.equals((await storedBytes(page, "m"))!)).toBe(true);
+  await site.close();
+});
+
+test("where the browser keeps no blobs, pieces are stored as bytes", async ({ page, hub }) => {
+  const site = await serveHooked(() => {
+    const { put } = IDBObjectStore.prototype;
+    IDBObjectStore.prototype.put = function (value, key) {
+      if (value instanceof Blob) throw new DOMException("no blobs here", "DataCloneError");
+      return put.call(this, value, key);
+    };
+  });
+  await page.goto(`${site.url}pkg/index.js`);
+  expect(await download(page, { url: hub.hubUrl(NAME), id: "m" })).toMatchObject({ id: "m", warnings: [] });
+  expect(await storedForms(page, "m")).toEqual(["Uint8Array"]);
+  expect(await download(page, { cached: "m" })).toMatchObject({ id: "m", warnings: [] });
+  await site.close();
+});
+
+for (const [what, hooks] of [
+  ["can be started", () => { if (self.name !== "qwenlet reader") self.Worker = class { constructor() { throw new Error("no workers here"); } } as unknown as typeof Worker; }],
+  ["runs", () => { if (self.name === "qwenlet reader") throw new Error("not today"); }],
+] as const) test(`a cached model is read by the engine's worker where no other ${what}`, async ({ page, hub }) => {
+  const site = await serveHooked(hooks);
+  await page.goto(`${site.url}pkg/index.js`);
+  await download(page, { url: hub.hubUrl(NAME), id: "m" });
+  hub.log.length = 0;
+  expect(await download(page, { cached: "m" })).toMatchObject({ id: "m", warnings: [] });
+  expect(await cache(page, (c) => c.verify("m"))).toMatchObject({ ok: true, bytes: file.length });
+  expect(hub.log).toEqual([]);
+  await site.close();
 });
 
 test("a damaged piece is found, and fetched again alone", async ({ page, hub }) => {

@@ -22,6 +22,18 @@ export async function storedBytes(page: Page, id: string): Promise<Buffer | unde
   return base64 === undefined ? undefined : Buffer.from(base64, "base64");
 }
 
+/** What kinds of values the pieces of a model are. */
+export const storedForms = (page: Page, id: string): Promise<string[]> => page.evaluate(async (id) => {
+  const done = <T>(request: IDBRequest<T>): Promise<T> => new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+  const database = await done(indexedDB.open("qwenlet"));
+  const pieces = await done(database.transaction("chunks").objectStore("chunks").getAll(IDBKeyRange.bound([id, 0], [id, 0, []]))) as object[];
+  database.close();
+  return [...new Set(pieces.map((piece) => piece.constructor.name))];
+}, id);
+
 /** Changes one byte of the first part, in a copy: what the browser stored is a file of its own. */
 export const damage = (page: Page, id: string, at: number): Promise<void> => page.evaluate(async ([id, at]) => {
   const done = <T>(request: IDBRequest<T>): Promise<T> => new Promise((resolve, reject) => {
