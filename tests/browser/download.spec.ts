@@ -95,18 +95,44 @@ test("pieces are blobs, and are read by other workers than the engine's", async 
   await site.close();
 });
 
-test("where the browser keeps no blobs, pieces are stored as bytes", async ({ page, hub }) => {
-  const site = await serveHooked(() => {
+for (const [how, hooks] of [
+  ["at once", () => {
     const { put } = IDBObjectStore.prototype;
     IDBObjectStore.prototype.put = function (value, key) {
       if (value instanceof Blob) throw new DOMException("no blobs here", "DataCloneError");
       return put.call(this, value, key);
     };
-  });
+  }],
+  // As WebKit's private windows do: first the request fails, then the transaction ends. A key that is there already does so too.
+  ["later", () => {
+    const { put, add } = IDBObjectStore.prototype;
+    IDBObjectStore.prototype.put = function (value, key) {
+      if (!(value instanceof Blob)) return put.call(this, value, key);
+      add.call(this, 0, key);
+      return add.call(this, 0, key);
+    };
+  }],
+] as const) test(`where the browser refuses blobs ${how}, pieces are stored as bytes`, async ({ page, hub }) => {
+  const site = await serveHooked(hooks);
   await page.goto(`${site.url}pkg/index.js`);
   expect(await download(page, { url: hub.hubUrl(NAME), id: "m" })).toMatchObject({ id: "m", warnings: [] });
   expect(await storedForms(page, "m")).toEqual(["Uint8Array"]);
   expect(await download(page, { cached: "m" })).toMatchObject({ id: "m", warnings: [] });
+  await site.close();
+});
+
+test("a piece that cannot be written ends the storing with an error, not the engine", async ({ page, hub }) => {
+  const site = await serveHooked(() => {
+    const { put, add } = IDBObjectStore.prototype;
+    IDBObjectStore.prototype.put = function (value, key) {
+      if (!Array.isArray(key) || key.length !== 3) return put.call(this, value, key);
+      add.call(this, 0, key);
+      return add.call(this, 0, key);
+    };
+  });
+  await page.goto(`${site.url}pkg/index.js`);
+  expect(await download(page, { url: hub.hubUrl(NAME), id: "m" })).toMatchObject({ code: "cache", message: expect.stringContaining("storing failed") });
+  expect(await storedForms(page, "m")).toEqual([]);
   await site.close();
 });
 

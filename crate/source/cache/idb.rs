@@ -107,8 +107,7 @@ impl IndexedDb {
         let chunks = tx.object_store(CHUNKS).map_err(writing)?;
         let mut read = models.get(Query::Key(id.into())).map_err(reading)?;
         let raw = IdbTransaction::from(tx);
-        // Its callbacks are set here, before it can end.
-        let ended = Transaction::from(raw.clone()).into_future();
+        let ended = end_of(&raw);
         let (sender, mut receiver) = futures_channel::oneshot::channel();
         let (id, tx) = (id.to_owned(), raw.clone());
         let blobs = self.database.blobs.get();
@@ -124,16 +123,15 @@ impl IndexedDb {
             }
             let _ = sender.send(written); // whoever asked is waiting below
         });
-        let outcome = ended.await;
+        let committed = ended.await?;
         if let Ok(Some(Err(e))) = receiver.try_recv() {
             return Err(e);
         }
         // Where storage is full, this is where it shows.
-        match (outcome, raw.error()) {
-            (Ok(result), _) if result.is_committed() => Ok(()),
-            (_, Some(exception)) => Err(storage_error("storing failed", &exception)),
-            (Err(e), None) => Err(writing(e)),
-            (Ok(_), None) => Err(Error::new(Code::Cache, "the browser broke off storing")),
+        match raw.error() {
+            _ if committed => Ok(()),
+            Some(exception) => Err(storage_error("storing failed", &exception)),
+            None => Err(Error::new(Code::Cache, "the browser broke off storing")),
         }
     }
 
@@ -166,14 +164,15 @@ impl IndexedDb {
         let key: JsValue = Array::of1(&"".into()).into();
         let tx = self.begin(&[CHUNKS], TransactionMode::ReadWrite)?;
         let chunks = tx.object_store(CHUNKS).map_err(writing)?;
+        let ended = end_of(&IdbTransaction::from(tx));
         chunks.put(&blob_of(&Uint8Array::from(&PROBE[..]))?.into(), Some(&key)).map_err(writing)?;
-        if !tx.into_future().await.map_err(writing)?.is_committed() {
+        if !ended.await? {
             return Ok(false);
         }
         let found = self.chunk_here(key.clone()).await?;
         let tx = self.begin(&[CHUNKS], TransactionMode::ReadWrite)?;
         tx.object_store(CHUNKS).and_then(|s| s.delete(Query::Key(key))).map_err(writing)?;
-        tx.into_future().await.map_err(writing)?;
+        end_of(&IdbTransaction::from(tx)).await?;
         let mut bytes = Vec::new();
         if let Some(chunk) = found {
             chunk.read(&mut bytes);
@@ -194,6 +193,21 @@ impl IndexedDb {
             drop(connection);
         });
         Box::pin(receiver.map_err(|_| Error::internal("a request without an answer")))
+    }
+}
+
+/// Whether a transaction that has just begun is committed, once it has ended. The crate's own future ends with the first
+/// request that fails, and what comes after that finds nobody.
+fn end_of(tx: &IdbTransaction) -> impl Future<Output = Result<bool>> + use<> {
+    let ended = JsFuture::from(Promise::new(&mut |resolve, _| {
+        tx.set_oncomplete(Some(&resolve));
+        tx.set_onabort(Some(&resolve));
+    }));
+    async move {
+        let event = ended
+            .await
+            .map_err(|e| Error::internal("a transaction without an end").with_cause(describe(&e)))?;
+        Ok(event.unchecked_into::<web_sys::Event>().type_() == "complete")
     }
 }
 
