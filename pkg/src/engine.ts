@@ -6,7 +6,7 @@ import { probe } from "./probe.js";
 import { chatPrompt, chatRequest, completionRequest, type Request } from "./request.js";
 import { callback, WorkerHandle } from "./rpc.js";
 import { Stream } from "./stream.js";
-import { canShareMemory, chooseVariant, defaultThreads, HOW_TO_GET_THREADS } from "./variant.js";
+import { canShareMemory, chooseVariant, defaultThreads, howToGetThreads } from "./variant.js";
 import type {
   Capabilities, ChatCompletion, ChatCompletionChunk, ChatCompletionCreateParams, ChatCompletionCreateParamsNonStreaming,
   ChatCompletionCreateParamsStreaming, ChatMessage, Completion, CompletionChunk, CompletionCreateParams,
@@ -46,7 +46,7 @@ export class Engine {
       const info = await transfer(worker, source, options, cache,
         (api, job, request, onEvent, fetcher) => api.load(job, { ...request, options: engine }, onEvent, fetcher));
       const couldHaveMore = info.backend === "cpu" && engine.threads > 1 && !canShareMemory();
-      return new Engine(worker, couldHaveMore ? { ...info, threadsHint: HOW_TO_GET_THREADS } : info);
+      return new Engine(worker, couldHaveMore ? { ...info, threadsHint: howToGetThreads() } : info);
     } catch (thrown) {
       const error = QwenletError.from(thrown);
       worker.terminate(error);

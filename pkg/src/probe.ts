@@ -1,6 +1,6 @@
 import { RELAXED_SIMD, SIMD, validates } from "./features.js";
 import type { Capabilities } from "./types.js";
-import { canShareMemory, defaultThreads, HOW_TO_GET_THREADS } from "./variant.js";
+import { canShareMemory, defaultThreads, howToGetThreads } from "./variant.js";
 
 /** The part of WebGPU's types that is used here; TypeScript's DOM library has not all of it. */
 interface Gpu {
@@ -21,7 +21,7 @@ export async function probe(): Promise<Capabilities> {
     relaxedSimd: validates(RELAXED_SIMD),
     threads: {
       available: canShareMemory(),
-      ...(canShareMemory() ? {} : { reason: HOW_TO_GET_THREADS }),
+      ...(canShareMemory() ? {} : { reason: howToGetThreads() }),
       default: canShareMemory() ? defaultThreads() : 1,
       crossOriginIsolated: globalThis.crossOriginIsolated === true,
       hardwareConcurrency: navigator.hardwareConcurrency ?? 1,

@@ -13,10 +13,12 @@ export function canShareMemory(): boolean {
   return globalThis.crossOriginIsolated === true && typeof SharedArrayBuffer === "function";
 }
 
-/** What a page that is not isolated can do about it. */
-export const HOW_TO_GET_THREADS =
-  "This page is not cross-origin isolated, so one thread computes. Serve it with the headers Cross-Origin-Opener-Policy: same-origin and "
-  + "Cross-Origin-Embedder-Policy: require-corp, or, where headers cannot be set, use the service worker of qwenlet/coi.";
+/** What a page without shared memory can do about it. */
+export function howToGetThreads(): string {
+  if (globalThis.crossOriginIsolated === true) return "This browser shares no memory between threads, though the page is cross-origin isolated, so one thread computes.";
+  return "This page is not cross-origin isolated, so one thread computes. Serve it with the headers Cross-Origin-Opener-Policy: same-origin and "
+    + "Cross-Origin-Embedder-Policy: require-corp, or, where headers cannot be set, use the service worker of qwenlet/coi.";
+}
 
 /** The build for `threads` threads, and with `wanted` the form of SIMD that it has. */
 export function chooseVariant(threads: number, wanted?: "simd" | "relaxed"): Variant {

@@ -40,7 +40,7 @@ sw.addEventListener("activate", (event) => {
   event.waitUntil(
     (async () => {
       for (const name of await caches.keys()) if (name.startsWith(PREFIX) && name !== CACHE) await caches.delete(name);
-      await sw.clients.claim();
+      // Open pages are not claimed, the next visit is served from here: Firefox (153) breaks an isolated page that is.
     })(),
   );
 });
