@@ -14,13 +14,19 @@ const READERS = 2;
 /** Milliseconds without a read after which the workers end. */
 const IDLE = 3000;
 
+/** Milliseconds that a worker may take for its first answer: browsers have been seen that start one and never run it. */
+const PATIENCE = 5000;
+
 type Read = (database: string, store: string, key: IDBValidKey) => Promise<unknown>;
 
 interface Reader {
   read: Read;
-  /** Rejects where the worker cannot start or breaks down. */
+  /** Rejects where the worker cannot start, does not answer, or breaks down. */
   failed: Promise<never>;
+  fail(why: unknown): void;
   end(): void;
+  /** Ends the wait for the first answer; set with the first read. */
+  timer?: ReturnType<typeof setTimeout>;
 }
 
 let readers: Reader[] = [];
@@ -39,31 +45,33 @@ export function expectReads(): void {
 export async function readElsewhere(...of: Parameters<Read>): Promise<unknown> {
   expectReads();
   clearTimeout(timer);
-  const { read, failed } = readers[next++ % READERS]!;
+  const reader = readers[next++ % READERS]!;
+  reader.timer ??= setTimeout(() => reader.fail(new Error("no answer")), PATIENCE);
   reads++;
   try {
-    return await Promise.race([read(...of), failed]);
+    const value = await Promise.race([reader.read(...of), reader.failed]);
+    clearTimeout(reader.timer);
+    return value;
   } finally {
     if (--reads === 0) timer = setTimeout(dismiss, IDLE);
   }
 }
 
 function startReader(): Reader {
+  let fail!: (why: unknown) => void;
+  const failed = new Promise<never>((_, reject) => (fail = reject));
+  failed.catch(() => {}); // each read races against it
   try {
     // This very script, wherever a bundler put it: it finds by its name what it is.
     const worker = new Worker(self.location.href, { type: "module", name: READER });
-    const failed = new Promise<never>((_, reject) => {
-      worker.addEventListener("error", (event) => {
-        event.preventDefault(); // reading goes on without it
-        reject(new Error(event.message));
-      });
+    worker.addEventListener("error", (event) => {
+      event.preventDefault(); // reading goes on without it
+      fail(new Error(event.message));
     });
-    failed.catch(() => {}); // each read races against it
-    return { read: Comlink.wrap<Read>(worker) as Read, failed, end: () => worker.terminate() };
+    return { read: Comlink.wrap<Read>(worker) as Read, failed, fail, end: () => worker.terminate() };
   } catch (thrown) {
-    const failed = Promise.reject<never>(thrown);
-    failed.catch(() => {});
-    return { read: () => failed, failed, end: () => {} };
+    fail(thrown);
+    return { read: () => failed, failed, fail, end: () => {} };
   }
 }
 

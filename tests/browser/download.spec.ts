@@ -139,6 +139,7 @@ test("a piece that cannot be written ends the storing with an error, not the eng
 for (const [what, hooks] of [
   ["can be started", () => { if (self.name !== "qwenlet reader") self.Worker = class { constructor() { throw new Error("no workers here"); } } as unknown as typeof Worker; }],
   ["runs", () => { if (self.name === "qwenlet reader") throw new Error("not today"); }],
+  ["answers", () => { if (self.name === "qwenlet reader") self.addEventListener("message", (event) => event.stopImmediatePropagation()); }],
 ] as const) test(`a cached model is read by the engine's worker where no other ${what}`, async ({ page, hub }) => {
   const site = await serveHooked(hooks);
   await page.goto(`${site.url}pkg/index.js`);
