@@ -76,7 +76,7 @@ impl Packing {
 /// Fills a tile from rows of so many bytes each.
 type PackRows = fn(bytes: &[u8], row_bytes: usize, quants: &mut [u32], scales: &mut [u32]);
 
-/// One function a format: with sizes that the compiler knows it is three times as fast.
+/// One function a format, so that the compiler knows its sizes.
 const PACK_ROWS: [PackRows; 15] = [
     pack_rows::<0>,
     pack_rows::<1>,

@@ -60,7 +60,8 @@ export async function readElsewhere(...of: Parameters<Read>): Promise<unknown> {
 function startReader(): Reader {
   let fail!: (why: unknown) => void;
   const failed = new Promise<never>((_, reject) => (fail = reject));
-  failed.catch(() => {}); // each read races against it
+  // Each read races against it, and is made by the engine's worker then.
+  failed.catch((why: unknown) => console.warn("qwenlet: no reader beside the engine:", why));
   try {
     // This very script, wherever a bundler put it: it finds by its name what it is.
     const worker = new Worker(self.location.href, { type: "module", name: READER });
