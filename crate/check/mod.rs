@@ -74,21 +74,25 @@ async fn error(backend: &mut dyn Backend, plan: &Arc<Plan>, rounds: Rounds) -> R
     for (i, bytes) in (0..).zip(&weights) {
         backend.upload(crate::plan::WeightId(i), 0, bytes)?;
     }
-    backend.finish_upload().await?;
 
     let table = table();
-    let mut interpreter = Interpreter::new(plan, &weights, n_pages).rounded(rounds);
     let rows: Vec<Row> = (0..ROWS as u32).map(|position| row(plan, position)).collect();
-    let (mut worst, mut logits) = (0.0f64, Vec::new());
-    for run in [0..PROMPT, PROMPT..ROWS - 2, ROWS - 2..ROWS - 1, ROWS - 1..ROWS] {
+    let runs = [0..PROMPT, PROMPT..ROWS - 2, ROWS - 2..ROWS - 1, ROWS - 1..ROWS].map(|run| {
         let last = run.len() - 1;
-        let rows: Vec<Row> =
-            rows[run].iter().enumerate().map(|(i, row)| Row { output: i == last, ..*row }).collect();
-        let batch = Batch { rows: &rows, tables: &[&table] };
-        backend.run(&batch)?;
+        rows[run].iter().enumerate().map(|(i, row)| Row { output: i == last, ..*row }).collect::<Vec<_>>()
+    });
+    // The references first: the device compiles meanwhile.
+    let mut interpreter = Interpreter::new(plan, &weights, n_pages).rounded(rounds);
+    let mut wanted = Vec::new();
+    for rows in &runs {
+        interpreter.run(&Batch { rows, tables: &[&table] })?;
+        wanted.push(std::mem::take(&mut interpreter.buffers[plan.logits.0 as usize]));
+    }
+    backend.finish_upload().await?;
+    let (mut worst, mut logits) = (0.0f64, Vec::new());
+    for (rows, want) in runs.iter().zip(&wanted) {
+        backend.run(&Batch { rows, tables: &[&table] })?;
         backend.read_logits(&mut logits).await?;
-        interpreter.run(&batch)?;
-        let want = &interpreter.buffers[plan.logits.0 as usize];
         let error = relative_l2(&logits, want);
         worst = worst.max(if error.is_nan() { f64::INFINITY } else { error });
     }

@@ -1,13 +1,16 @@
 //! From sources to an engine, in one pass: tensors go from the stream to the backend as they arrive.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{LocalBoxFuture, join};
 
-use super::prepare::{MAX_ROWS, Prepared, Trials, context_length, prepare, run_limits};
+use super::prepare::{
+    MAX_ROWS, Ready, Stop, Suspect, Target, Trials, Wish, context_length, open_gpu, run_limits,
+};
 use super::{Engine, EngineInfo, LoadOptions, Phase, Progress};
 use crate::backend::{Backend, RunLimits};
 use crate::chat::{self, Capabilities, ChatTemplate, Thinking};
@@ -42,11 +45,58 @@ impl Engine {
         options: LoadOptions,
         on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Self> {
+        let suspect = RefCell::default();
+        loop {
+            if let Some(engine) = Self::attempt(open, &options, on_progress, &suspect).await? {
+                return Ok(engine);
+            }
+        }
+    }
+
+    /// The same, but `None` where the GPU turned out to compute wrongly while weights arrived: to be called again, with
+    /// parts that are opened anew and with the same `suspect`, which is empty at first. That is called for once at most.
+    ///
+    /// # Errors
+    /// As [`Engine::load`].
+    pub async fn attempt(
+        open: &mut OpenPart<'_>,
+        options: &LoadOptions,
+        on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+        suspect: &RefCell<Option<Suspect>>,
+    ) -> Result<Option<Self>> {
+        match Self::try_kernels(open, options, on_progress, suspect.take()).await {
+            Ok(engine) => Ok(Some(engine)),
+            Err(Stop::Error(error)) => Err(error),
+            Err(Stop::Suspect(found)) => {
+                suspect.replace(Some(found));
+                Ok(None)
+            }
+        }
+    }
+
+    async fn try_kernels(
+        open: &mut OpenPart<'_>,
+        options: &LoadOptions,
+        on_progress: OnProgress<'_>,
+        suspect: Option<Suspect>,
+    ) -> Result<Self, Stop> {
         let mut progress = Tracker { on_progress, phase: Phase::Header, bytes: 0, total: None };
-        let (files, mut parts) = open_parts(open, &mut progress).await?;
+        let (gpu, opened) = join(open_gpu(options), open_parts(open, &mut progress)).await;
+        let (files, mut parts) = opened?;
 
         let metadata = files.metadata();
         let model = Model::new(&files)?;
+        let name = model.config.name.as_deref();
+        let recommend = |thinking| sampler::recommended(metadata, &model.config.architecture, name, thinking);
+        let recommended = [recommend(false)?, recommend(true)?];
+        let trained = model.config.context_length;
+        let context = context_length(trained, options.context_length)?;
+        let limits = RunLimits { keep_buffers: options.keep_buffers, ..run_limits(context) };
+        let trials = Trials::of(&model);
+        let plan = Arc::new(model.plan);
+        let wish = Wish { options, plan: &plan, trials, limits, trained_context: trained, context };
+        // A GPU compiles what its check needs while the vocabulary is read.
+        let choice = wish.choose(gpu, suspect).await?;
         let tokenizer = Tokenizer::from_metadata(metadata)?;
         let source = match metadata.str("tokenizer.chat_template")? {
             Some(source) => source,
@@ -56,25 +106,16 @@ impl Engine {
         let can = template
             .as_ref()
             .map_or(Capabilities { tools: false, thinking: Thinking::None }, ChatTemplate::capabilities);
-        let name = model.config.name.as_deref();
-        let recommend = |thinking| sampler::recommended(metadata, &model.config.architecture, name, thinking);
-        let recommended = [recommend(false)?, recommend(true)?];
         let parameters = files.tensors().map(|t| t.info.n_elements()).sum();
         let quantization = main_type(&files).map_or("", |t| t.name()).to_owned();
         // The vocabulary is megabytes, and no longer needed.
         let tensors = tensors_by_part(files);
 
-        let trained = model.config.context_length;
-        let context_length = context_length(trained, options.context_length)?;
-        let limits = RunLimits { keep_buffers: options.keep_buffers, ..run_limits(context_length) };
-        let trials = Trials::of(&model);
-        let plan = Arc::new(model.plan);
-        let Prepared { mut backend, why, self_check } =
-            prepare(&options, &plan, trials, limits, trained, context_length).await?;
+        let mut target = choice.prepare(&wish).await?;
         progress.enter(Phase::Weights)?;
-        stream_weights(&mut parts, tensors, &plan, backend.as_mut(), &mut progress, &options).await?;
+        stream_weights(&mut parts, tensors, &plan, &mut target, &mut progress, options).await?;
         progress.enter(Phase::Prepare)?;
-        backend.finish_upload().await?;
+        let Ready { backend, why, self_check } = target.finish().await?;
 
         let on = backend.info();
         let info = EngineInfo {
@@ -82,7 +123,7 @@ impl Engine {
             name: model.config.name,
             quantization,
             parameters,
-            context_length,
+            context_length: context,
             trained_context_length: trained,
             n_vocab: plan.n_vocab,
             backend: on.kind.as_str().to_owned(),
@@ -103,7 +144,7 @@ impl Engine {
             backend,
             session: Session::new(limits.n_pages, MAX_ROWS),
             recommended,
-            pause: options.pause,
+            pause: options.pause.clone(),
         })
     }
 }
@@ -257,29 +298,31 @@ async fn stream_weights(
     parts: &mut [Part],
     tensors: Vec<Vec<TensorInfo>>,
     plan: &Plan,
-    backend: &mut dyn Backend,
+    target: &mut Target,
     progress: &mut Tracker<'_>,
     options: &LoadOptions,
-) -> Result<()> {
+) -> Result<(), Stop> {
     let weights: HashMap<&str, WeightId> =
         plan.weights.iter().enumerate().map(|(i, w)| (w.name.as_str(), WeightId(i as u32))).collect();
     for (part, tensors) in parts.iter_mut().zip(tensors) {
         let name = part.source.name().to_owned();
         let mut uploader = Uploader::new(tensors, &weights, plan);
-        uploader.push(&std::mem::take(&mut part.read), backend).context(|| name.clone())?;
+        let read = std::mem::take(&mut part.read);
+        uploader.push(&read, target.backend()).context(|| name.clone()).map_err(|e| target.stop(e))?;
+        drop(read);
         let (mut unflushed, mut unpaused) = (0, 0);
         while !uploader.is_done() {
-            let chunk = part.source.next().await?;
+            let chunk = target.meanwhile(part.source.next()).await??;
             if chunk.is_empty() {
-                return Err(uploader.truncated().context(name));
+                return Err(uploader.truncated().context(name).into());
             }
             let n = chunk.len();
-            uploader.push(chunk, backend).context(|| name.clone())?;
+            uploader.push(chunk, target.backend()).context(|| name.clone()).map_err(|e| target.stop(e))?;
             progress.advance(n as u64)?;
             unflushed += n;
             if unflushed >= FLUSH_BYTES {
                 unflushed = 0;
-                backend.flush().await?;
+                target.backend().flush().await.map_err(|e| target.stop(e))?;
             }
             unpaused += n;
             if unpaused >= PAUSE_BYTES
@@ -291,7 +334,7 @@ async fn stream_weights(
         }
         // Padding and what else follows the last tensor: a source that fills a cache has to see the end.
         loop {
-            let n = part.source.next().await?.len();
+            let n = target.meanwhile(part.source.next()).await??.len();
             if n == 0 {
                 break;
             }

@@ -13,6 +13,7 @@ use std::rc::Rc;
 
 pub use api::*;
 pub use load::{OpenPart, read_header, read_through};
+pub use prepare::Suspect;
 
 use crate::backend::{Backend, BackendInfo};
 use crate::chat::{AnswerParser, ChatTemplate, Thinking, normalize, opens_thinking};

@@ -1,13 +1,21 @@
 //! Which backend a model runs on, with how much context, and making it ready.
+//!
+//! A GPU is checked while the weights arrive. Where the check fails, the load begins anew with safer kernels or on the CPU:
+//! what a download has stored by then is not fetched again.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_util::future::LocalBoxFuture;
 
 use super::fit::{self, GpuLimits, Machine, Subject};
 use super::{BackendChoice, Kernels, LoadOptions, Precision, SelfCheck};
 use crate::backend::cpu::CpuBackend;
 use crate::backend::webgpu::{Room, WebGpuBackend, WebGpuOptions};
 use crate::backend::{Backend, BackendKind, RunLimits};
-use crate::check as selfcheck;
+use crate::check::{self as selfcheck, Found};
 use crate::error::{Code, Error, Result};
 use crate::model::Model;
 use crate::plan::Plan;
@@ -70,111 +78,273 @@ impl Trials {
     }
 }
 
-/// A backend that is ready for weights.
-pub(super) struct Prepared {
+/// Why a load ends before there is an engine.
+pub(super) enum Stop {
+    /// For good.
+    Error(Error),
+    /// The GPU computes wrongly with the kernels that it was prepared for: with safer ones, or on the CPU, it may go on.
+    Suspect(Suspect),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// Kernels of a GPU that failed the check, and how.
+#[derive(Debug)]
+pub struct Suspect {
+    kernels: Kernels,
+    why: String,
+}
+
+impl Kernels {
+    fn safer(self) -> Option<Self> {
+        match self {
+            Self::Rounded => Some(Self::Exact),
+            Self::Exact => Some(Self::Plain),
+            Self::Plain => None,
+        }
+    }
+}
+
+/// What is to be prepared, and how.
+pub(super) struct Wish<'a> {
+    pub(super) options: &'a LoadOptions,
+    pub(super) plan: &'a Arc<Plan>,
+    /// To find out whether a GPU computes what it should, and how fast.
+    pub(super) trials: Result<Trials>,
+    pub(super) limits: RunLimits,
+    pub(super) trained_context: u32,
+    pub(super) context: u32,
+}
+
+/// A GPU as a load finds it; `None` where it is not asked for.
+pub(super) type Gpu = Option<Result<WebGpuBackend>>;
+
+/// Opens the GPU, which needs to know nothing of the model.
+pub(super) async fn open_gpu(options: &LoadOptions) -> Gpu {
+    if options.backend == BackendChoice::Cpu {
+        return None;
+    }
+    let rounded = options.precision != Precision::Exact;
+    Some(WebGpuBackend::new(WebGpuOptions { rounded, ..Default::default() }).await)
+}
+
+/// The backend to use.
+pub(super) enum Choice {
+    Cpu {
+        why: String,
+    },
+    /// With room for the weights already.
+    WebGpu(Target),
+}
+
+/// A backend that takes weights, and why it was chosen.
+pub(super) struct Target {
+    backend: On,
+    pub(super) why: String,
+}
+
+enum On {
+    Cpu(Box<CpuBackend>),
+    WebGpu(Box<WebGpuBackend>, Check),
+}
+
+/// Whether a GPU computes what it should.
+enum Check {
+    /// It is being found out for these kernels; those of the model are made afterwards.
+    Pending(Kernels, LocalBoxFuture<'static, Result<Found>>),
+    Passed(SelfCheck),
+}
+
+impl Wish<'_> {
+    /// What surely cannot fit is refused here, before the weights. A GPU's check begins, and goes on while they arrive; that
+    /// of a suspect one is done here, so that no load begins a third time.
+    pub(super) async fn choose(&self, gpu: Gpu, suspect: Option<Suspect>) -> Result<Choice, Stop> {
+        let asked = self.options.backend;
+        let why = match gpu {
+            None => "the CPU was asked for".to_owned(),
+            Some(opened) => match self.webgpu(opened, suspect).await {
+                Ok(target) => return Ok(Choice::WebGpu(target)),
+                Err(Stop::Error(error)) if asked != BackendChoice::WebGpu => {
+                    format!("WebGPU is not used: {error}")
+                }
+                Err(stop) => return Err(stop),
+            },
+        };
+        self.check_fit(BackendKind::Cpu, None)?;
+        Ok(Choice::Cpu { why })
+    }
+
+    fn check_fit(&self, backend: BackendKind, gpu: Option<GpuLimits>) -> Result<()> {
+        let Some(machine) = &self.options.machine else { return Ok(()) };
+        let subject = Subject { plan: self.plan, trained_context: self.trained_context, to_store: None };
+        fit::check(subject, backend, self.context, &Machine { gpu, ..machine.clone() }, &self.options.others)
+    }
+
+    async fn webgpu(&self, opened: Result<WebGpuBackend>, suspect: Option<Suspect>) -> Result<Target, Stop> {
+        let mut backend = Box::new(opened?);
+        let (adapter, software) = (backend.info().adapter.clone(), backend.is_software());
+        let asked = self.options.backend;
+        if asked == BackendChoice::Auto && software {
+            let message = format!("the adapter \"{adapter}\" is a software one, slower than the CPU path");
+            return Err(Error::new(Code::NoWebgpu, message).into());
+        }
+        let Room { binding, buffer, .. } = backend.room();
+        self.check_fit(
+            BackendKind::WebGpu,
+            Some(GpuLimits {
+                adapter,
+                software,
+                max_buffer_size: buffer,
+                max_storage_buffer_binding_size: binding,
+            }),
+        )?;
+        let trials = self.trials.as_ref().map_err(|e| Error::new(e.code(), e.to_string()))?;
+        let miniature = &trials.miniature;
+        let check = match suspect {
+            Some(suspect) => Check::Passed(in_turn(&mut backend, miniature, suspect).await?),
+            None => {
+                // On software adapters rounding was found to be faster, and trials would take seconds.
+                if self.options.precision == Precision::Auto && !software {
+                    backend.race(&trials.decode, &trials.prefill).await?;
+                }
+                let rounds = backend.rounds();
+                let kernels = if rounds.any() { Kernels::Rounded } else { Kernels::Exact };
+                let (mut tried, miniature) = (backend.beside(), miniature.clone());
+                let check = async move { selfcheck::check(&mut tried, &miniature, rounds).await };
+                Check::Pending(kernels, Box::pin(check))
+            }
+        };
+        backend.allocate(self.plan, self.limits)?;
+        if matches!(check, Check::Passed(_)) {
+            backend.make_kernels()?;
+        }
+        let allocated = backend.allocated();
+        let why = match asked {
+            BackendChoice::WebGpu => "WebGPU was asked for",
+            _ => "a WebGPU adapter is available",
+        };
+        let mut target = Target { backend: On::WebGpu(backend, check), why: why.to_owned() };
+        target.meanwhile(allocated).await??;
+        Ok(target)
+    }
+}
+
+/// Checks kernels safer than those that failed, one after the other, each on a new device: nobody knows what the last one
+/// still does.
+async fn in_turn(
+    backend: &mut Box<WebGpuBackend>,
+    miniature: &Arc<Plan>,
+    suspect: Suspect,
+) -> Result<SelfCheck> {
+    let Suspect { mut kernels, why } = suspect;
+    let mut last = Error::new(Code::NoWebgpu, why.clone());
+    let mut failed = vec![why];
+    loop {
+        kernels = match kernels.safer() {
+            Some(safer) => safer,
+            None => return Err(last),
+        };
+        let options = WebGpuOptions { plain: kernels == Kernels::Plain, ..Default::default() };
+        **backend = WebGpuBackend::new(options).await?;
+        let rounds = backend.rounds();
+        match selfcheck::check(backend.as_mut(), miniature, rounds).await {
+            Ok(found) => return Ok(passed(backend, kernels, found, failed)),
+            Err(error) => {
+                failed.push(error.to_string());
+                last = error;
+            }
+        }
+    }
+}
+
+fn passed(backend: &mut WebGpuBackend, kernels: Kernels, found: Found, mut failed: Vec<String>) -> SelfCheck {
+    if let Some(wrong) = found.wrong_choice {
+        failed.push(wrong);
+        backend.leave_choosing();
+    }
+    SelfCheck { relative_error: found.relative_error, kernels, failed }
+}
+
+impl Choice {
+    /// Makes room where there is none yet.
+    pub(super) async fn prepare(self, wish: &Wish<'_>) -> Result<Target> {
+        let why = match self {
+            Self::WebGpu(target) => return Ok(target),
+            Self::Cpu { why } => why,
+        };
+        let pool = match &wish.options.start_threads {
+            Some(start) => start().await?,
+            None => Pool::alone(),
+        };
+        let mut backend = Box::new(CpuBackend::new(pool));
+        backend.prepare(wish.plan.clone(), wish.limits).await?;
+        Ok(Target { backend: On::Cpu(backend), why })
+    }
+}
+
+impl Target {
+    pub(super) fn backend(&mut self) -> &mut dyn Backend {
+        match &mut self.backend {
+            On::Cpu(backend) => backend.as_mut(),
+            On::WebGpu(backend, _) => backend.as_mut(),
+        }
+    }
+
+    /// Waits while the check goes on.
+    pub(super) async fn meanwhile<T>(&mut self, wait: impl Future<Output = T>) -> Result<T, Stop> {
+        let mut wait = pin!(wait);
+        poll_fn(|context| match self.poll_check(context) {
+            Poll::Ready(Err(stop)) => Poll::Ready(Err(stop)),
+            Poll::Ready(Ok(())) | Poll::Pending => wait.as_mut().poll(context).map(Ok),
+        })
+        .await
+    }
+
+    /// Ready where there is nothing more to find out.
+    fn poll_check(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Stop>> {
+        let On::WebGpu(backend, check) = &mut self.backend else { return Poll::Ready(Ok(())) };
+        let Check::Pending(kernels, pending) = check else { return Poll::Ready(Ok(())) };
+        let kernels = *kernels;
+        match ready!(pending.as_mut().poll(context)) {
+            Ok(found) => *check = Check::Passed(passed(backend, kernels, found, Vec::new())),
+            Err(e) => return Poll::Ready(Err(Stop::Suspect(Suspect { kernels, why: e.to_string() }))),
+        }
+        Poll::Ready(backend.make_kernels().map_err(Stop::Error))
+    }
+
+    /// What an error while weights arrive means: a device that fails during its check has failed it.
+    pub(super) fn stop(&self, error: Error) -> Stop {
+        match &self.backend {
+            On::WebGpu(_, Check::Pending(kernels, _))
+                if matches!(error.code(), Code::Gpu | Code::DeviceLost) =>
+            {
+                Stop::Suspect(Suspect { kernels: *kernels, why: error.to_string() })
+            }
+            _ => Stop::Error(error),
+        }
+    }
+
+    /// After the last weight.
+    pub(super) async fn finish(mut self) -> Result<Ready, Stop> {
+        poll_fn(|context| self.poll_check(context)).await?;
+        self.backend().finish_upload().await?;
+        let why = self.why;
+        Ok(match self.backend {
+            On::Cpu(backend) => Ready { backend, why, self_check: None },
+            On::WebGpu(backend, Check::Passed(check)) => Ready { backend, why, self_check: Some(check) },
+            On::WebGpu(_, Check::Pending(..)) => return Err(Error::internal("a GPU was not checked").into()),
+        })
+    }
+}
+
+/// A backend that can run.
+pub(super) struct Ready {
     pub(super) backend: Box<dyn Backend>,
     /// Why it was chosen.
     pub(super) why: String,
     pub(super) self_check: Option<SelfCheck>,
-}
-
-/// The backend to use. What cannot fit is refused here, before the weights; `trials` are to find out whether a GPU
-/// computes what it should, and how.
-pub(super) async fn prepare(
-    options: &LoadOptions,
-    plan: &Arc<Plan>,
-    trials: Result<Trials>,
-    limits: RunLimits,
-    trained_context: u32,
-    context: u32,
-) -> Result<Prepared> {
-    let check = |backend, gpu| match &options.machine {
-        None => Ok(()),
-        Some(machine) => {
-            let subject = Subject { plan, trained_context, to_store: None };
-            fit::check(subject, backend, context, &Machine { gpu, ..machine.clone() }, &options.others)
-        }
-    };
-    let why = match options.backend {
-        BackendChoice::Cpu => "the CPU was asked for".to_owned(),
-        choice => match prepare_webgpu(choice, options.precision, plan, trials, limits, &check).await {
-            Ok((backend, self_check)) => {
-                let why = match choice {
-                    BackendChoice::WebGpu => "WebGPU was asked for",
-                    _ => "a WebGPU adapter is available",
-                };
-                return Ok(Prepared { backend, why: why.to_owned(), self_check: Some(self_check) });
-            }
-            Err(error) if choice == BackendChoice::WebGpu => return Err(error),
-            Err(error) => format!("WebGPU is not used: {error}"),
-        },
-    };
-    check(BackendKind::Cpu, None)?;
-    let pool = match &options.start_threads {
-        Some(start) => start().await?,
-        None => Pool::alone(),
-    };
-    let mut backend = Box::new(CpuBackend::new(pool));
-    backend.prepare(plan.clone(), limits).await?;
-    Ok(Prepared { backend, why, self_check: None })
-}
-
-async fn prepare_webgpu(
-    choice: BackendChoice,
-    precision: Precision,
-    plan: &Arc<Plan>,
-    trials: Result<Trials>,
-    limits: RunLimits,
-    check: &dyn Fn(BackendKind, Option<GpuLimits>) -> Result<()>,
-) -> Result<(Box<dyn Backend>, SelfCheck)> {
-    let rounded = precision != Precision::Exact;
-    let mut backend = Box::new(WebGpuBackend::new(WebGpuOptions { rounded, ..Default::default() }).await?);
-    let (adapter, software) = (backend.info().adapter.clone(), backend.is_software());
-    if choice == BackendChoice::Auto && software {
-        return Err(Error::new(
-            Code::NoWebgpu,
-            format!("the adapter \"{adapter}\" is a software one, slower than the CPU path"),
-        ));
-    }
-    let Room { binding, buffer, .. } = backend.room();
-    check(
-        BackendKind::WebGpu,
-        Some(GpuLimits {
-            adapter,
-            software,
-            max_buffer_size: buffer,
-            max_storage_buffer_binding_size: binding,
-        }),
-    )?;
-    let trials = trials?;
-    // On software adapters rounding was found to be faster, and trials would take seconds.
-    if precision == Precision::Auto && !backend.is_software() {
-        backend.race(&trials.decode, &trials.prefill).await?;
-    }
-    let mut kernels = if backend.rounds().any() { Kernels::Rounded } else { Kernels::Exact };
-    let mut failed = Vec::new();
-    let relative_error = loop {
-        let rounds = backend.rounds();
-        let error = match selfcheck::check(backend.as_mut(), &trials.miniature, rounds).await {
-            Ok(found) => {
-                if let Some(wrong) = found.wrong_choice {
-                    failed.push(wrong);
-                    backend.leave_choosing();
-                }
-                break found.relative_error;
-            }
-            Err(error) => error,
-        };
-        kernels = match kernels {
-            Kernels::Rounded => Kernels::Exact,
-            Kernels::Exact => Kernels::Plain,
-            Kernels::Plain => return Err(error),
-        };
-        failed.push(error.to_string());
-        let options = WebGpuOptions { plain: kernels == Kernels::Plain, ..Default::default() };
-        backend = Box::new(WebGpuBackend::new(options).await?);
-    };
-    let verdict = SelfCheck { relative_error, kernels, failed };
-    backend.prepare(plan.clone(), limits).await?;
-    Ok((backend, verdict))
 }

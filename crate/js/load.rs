@@ -1,5 +1,6 @@
 //! Loading and downloading.
 
+use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
@@ -77,8 +78,9 @@ pub async fn load(
             ..LoadOptions::default()
         };
         let means = Means { files, signal, on_event, fetcher };
+        let suspect = RefCell::default();
         let read = async |open: &mut OpenPart<'_>, on_progress: OnProgress<'_>| {
-            Engine::load(open, options.clone(), on_progress).await
+            Engine::attempt(open, &options, on_progress, &suspect).await
         };
         let (engine, cache_id, from) = through(transfer, means, read).await?;
         let info = Info { engine: engine.info().clone(), cache_id, from };
@@ -100,7 +102,7 @@ pub async fn download(
         let transfer: TransferRequest = from_js(request)?;
         let means = Means { files, signal, on_event, fetcher };
         let read = async |open: &mut OpenPart<'_>, on_progress: OnProgress<'_>| {
-            read_through(open, on_progress).await
+            read_through(open, on_progress).await.map(Some)
         };
         let ((), cache_id, _) = through(transfer, means, read).await?;
         to_js(&cache_id)
@@ -110,11 +112,11 @@ pub async fn download(
 
 type OnProgress<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
 
-/// Lets `read` have a model's bytes, from the cache or through it.
+/// Lets `read` have a model's bytes, from the cache or through it; anew where it returns `None`.
 async fn through<T>(
     request: TransferRequest,
     means: Means,
-    read: impl AsyncFn(&mut OpenPart<'_>, OnProgress<'_>) -> Result<T>,
+    read: impl AsyncFn(&mut OpenPart<'_>, OnProgress<'_>) -> Result<Option<T>>,
 ) -> Result<(T, Option<String>, Origin)> {
     let TransferRequest { source, cache, evict, transfer: policy } = request;
     let Means { files, signal, on_event, fetcher } = means;

@@ -390,8 +390,9 @@ impl Opener {
 /// Begun anew so often, where the server's file changes while it is being read.
 const RESTARTS: usize = 2;
 
-/// Runs `load` with an opener, and again from the start where the file changed on the way. Returns what it returns, the id
-/// under which the cache has the model, and where it came from.
+/// Runs `load` with an opener, and again with another where it returns `None`, which goes on with what is stored by then,
+/// or where the file changed on the way, from the start. Returns what it returns, the id under which the cache has the
+/// model, and where it came from.
 ///
 /// # Errors
 /// Those of [`Opener::new`], `load` and [`Opener::finish`].
@@ -400,14 +401,19 @@ pub(crate) async fn with_opener<T>(
     manner: Manner,
     world: World,
     notify: Notify,
-    mut load: impl AsyncFnMut(Rc<Opener>) -> Result<T>,
+    mut load: impl AsyncFnMut(Rc<Opener>) -> Result<Option<T>>,
 ) -> Result<(T, Option<String>, Origin)> {
     let mut restarts = 0;
     loop {
         let opener = Opener::new(request.clone(), manner, world.clone(), Rc::clone(&notify)).await?;
         let opener = Rc::new(opener);
         let loaded = load(Rc::clone(&opener)).await;
-        let kept = opener.finish(loaded.as_ref().map(|_| ()).map_err(Error::code)).await;
+        let outcome = match &loaded {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(Code::Aborted),
+            Err(e) => Err(e.code()),
+        };
+        let kept = opener.finish(outcome).await;
         // What an earlier download left may be what is wrong, where the whole is not the file that it should be.
         let anew = |e: &Error| match e.code() {
             Code::FileChanged => restarts < RESTARTS,
@@ -419,7 +425,13 @@ pub(crate) async fn with_opener<T>(
                 restarts += 1;
                 notify(Notice::Restarted(e));
             }
-            loaded => return Ok((loaded?, kept?, opener.origin())),
+            Err(e) => return Err(e),
+            Ok(loaded) => {
+                let kept = kept?;
+                if let Some(loaded) = loaded {
+                    return Ok((loaded, kept, opener.origin()));
+                }
+            }
         }
     }
 }

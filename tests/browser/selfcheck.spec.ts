@@ -17,6 +17,7 @@ function damage(kernels: RegExp): () => void {
   return { toString: () => text } as unknown as () => void;
 }
 
+const CHUNK = 64 << 10;
 const ROUNDED = /rounded/;
 const FUSED = /^(normed|gated) matvec/;
 const ALL = /matvec/;
@@ -42,6 +43,27 @@ for (const [what, kernels, used] of [["exact", ROUNDED, "exact"], ["plain", FUSE
   expect(wrong.info.selfCheck?.relativeError).toBeLessThan(1e-3);
   expect(right.info.selfCheck).toBeFalsy();
   expect(wrong.ids).toEqual(right.ids);
+});
+
+test("what is stored while the kernels fail their check is not fetched again", async ({ page, hub }) => {
+  const site = await serveHooked(damage(ROUNDED));
+  await page.goto(site.url);
+  const before = hub.sent(QWEN2);
+  const { kernels, verified } = await page.evaluate(async ({ url, chunkBytes }) => {
+    const { Cache, Engine } = (await import(`${location.origin}/pkg/index.js`)) as Api;
+    const options = { backend: "webgpu", precision: "rounded" } as const;
+    const engine = await Engine.load({ url, id: "m" }, { ...options, cache: "required", transfer: { chunkBytes } });
+    await engine.unload();
+    const again = await Engine.load({ cached: "m" }, options);
+    await again.unload();
+    return { kernels: [engine, again].map(({ info }) => info.selfCheck?.kernels), verified: await Cache.verify("m") };
+  }, { url: hub.directUrl(QWEN2), chunkBytes: CHUNK });
+  const sent = hub.sent(QWEN2) - before;
+  await site.close();
+  expect(kernels).toEqual(["exact", "exact"]);
+  expect(verified.ok).toBe(true);
+  // What was under way when the first attempt ended is lost, and no more.
+  expect(sent).toBeLessThan(hub.bytes(QWEN2).length + 4 * CHUNK);
 });
 
 test("a GPU on which nothing computes rightly is not used", async ({ page, hub }) => {

@@ -25,7 +25,7 @@ impl std::fmt::Debug for Reports {
 }
 
 /// A device with its queue.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Gpu {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,

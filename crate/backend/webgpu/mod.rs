@@ -17,7 +17,8 @@ mod sampling;
 pub(crate) mod tests;
 mod weights;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
@@ -35,7 +36,7 @@ use self::sampling::Sampling;
 use self::weights::{Progress, Uploader};
 use super::{Backend, BackendInfo, BackendKind, RunLimits, RunStats};
 use crate::error::{Code, Error, Result};
-use crate::plan::fuse::Fusion;
+use crate::plan::fuse::{Fusion, Step};
 use crate::plan::merge::{Merged, merge};
 use crate::plan::state::{PageCopy, PageId};
 use crate::plan::{Batch, BufferId, Op, Plan, Slice, WeightId};
@@ -83,7 +84,7 @@ pub struct WebGpuBackend {
     options: WebGpuOptions,
     /// What activations are rounded for.
     rounds: Rounds,
-    pipelines: Pipelines,
+    pipelines: Rc<RefCell<Pipelines>>,
     prepared: Option<Prepared>,
     stats: Cell<RunStats>,
 }
@@ -98,10 +99,13 @@ struct Prepared {
     passed: Vec<u32>,
     limits: RunLimits,
     memory: Memory,
-    program: Program,
+    steps: Vec<Step>,
+    /// `None` until [`WebGpuBackend::make_kernels`].
+    program: Option<Program>,
     /// `None` where the vocabulary is not one that it can choose from.
     sampling: Option<Sampling>,
-    /// What the device says of the program's pipelines, until it was asked.
+    /// What the device will say of the memory, and of the kernels, until it is asked.
+    allocated: Option<Reports>,
     compiled: Option<Reports>,
     progress: Vec<Progress>,
     uploader: Uploader,
@@ -133,6 +137,7 @@ impl WebGpuBackend {
         let rounds = Rounds { few: rounded, many: rounded };
         let features = rounds.features();
         let info = BackendInfo { kind: BackendKind::WebGpu, adapter, features, n_threads: 1 };
+        let pipelines = Rc::new(RefCell::new(pipelines));
         Ok(Self { gpu, info, options, rounds, pipelines, prepared: None, stats: Cell::default() })
     }
 
@@ -167,7 +172,24 @@ impl WebGpuBackend {
         self.prepared.as_ref().ok_or_else(not_prepared)
     }
 
-    async fn make(&mut self, plan: Arc<Plan>, limits: RunLimits) -> Result<()> {
+    /// The same device with the same kernels, for another plan.
+    pub(crate) fn beside(&self) -> Self {
+        Self {
+            gpu: self.gpu.clone(),
+            info: self.info.clone(),
+            options: self.options.clone(),
+            rounds: self.rounds,
+            pipelines: Rc::clone(&self.pipelines),
+            prepared: None,
+            stats: Cell::default(),
+        }
+    }
+
+    /// The first half of `prepare`: makes room, so that weights can be uploaded.
+    ///
+    /// # Errors
+    /// `internal` for more rows than a dispatch has, and what [`Memory::new`] says.
+    pub(crate) fn allocate(&mut self, plan: &Plan, limits: RunLimits) -> Result<()> {
         // What an earlier plan holds is free before the next takes its place.
         self.prepared = None;
         self.gpu.check()?;
@@ -188,28 +210,11 @@ impl WebGpuBackend {
         let gpu = &self.gpu;
         let for_weights =
             Room { binding: self.options.max_weight_binding.unwrap_or(u64::MAX).min(room.binding), ..room };
-        let Merged { plan, places } = merge(&plan);
+        let Merged { plan, places } = merge(plan);
         let steps = memory::steps(&plan, self.options.plain || (limits.keep_buffers && !self.options.fuse));
-        let memory = gpu.checked(|| Memory::new(gpu, &plan, &steps, limits, room, for_weights)).await?;
-        let serial = (self.options.plain || self.is_software()).then_some(Matvec::Serial);
-        let choice = Choice { matvec: self.options.matvec.or(serial), rounds: self.rounds };
-        // They are compiled while the weights arrive.
-        let pipelines = &mut self.pipelines;
-        let n_pipelines = pipelines.len();
-        let (made, compiled) = gpu.watched(|| {
-            let program = Program::new(gpu, &plan, &steps, &memory, choice, pipelines)?;
-            let possible = !self.options.no_choosing && Sampling::is_possible(&plan, n_tokens);
-            let sampling = possible.then(|| Sampling::new(gpu, &plan, &memory, pipelines)).transpose()?;
-            Ok((program, sampling))
-        });
-        let n_pipelines = self.pipelines.len() - n_pipelines;
-        let (program, sampling) = made?;
-        self.count(|s| {
-            s.buffers_created += memory.n_buffers + 1 + sampling.as_ref().map_or(0, Sampling::n_buffers);
-            s.bind_groups_created += program.n_bind_groups() as u64;
-            s.bind_groups_created += sampling.as_ref().map_or(0, Sampling::n_bind_groups);
-            s.pipelines_created += n_pipelines as u64;
-        });
+        let (memory, allocated) = gpu.watched(|| Memory::new(gpu, &plan, &steps, limits, room, for_weights));
+        let memory = memory?;
+        self.count(|s| s.buffers_created += memory.n_buffers);
         let mut passed = vec![0; plan.buffers.len()];
         for step in &steps {
             let lines =
@@ -223,9 +228,11 @@ impl WebGpuBackend {
             passed,
             limits,
             memory,
-            program,
-            sampling,
-            compiled: Some(compiled),
+            steps,
+            program: None,
+            sampling: None,
+            allocated: Some(allocated),
+            compiled: None,
             progress,
             uploader: Uploader::default(),
             words: Vec::new(),
@@ -233,6 +240,53 @@ impl WebGpuBackend {
             n_tokens,
         });
         Ok(())
+    }
+
+    /// The second half of `prepare`: kernels and how they are bound. They are compiled while weights arrive.
+    ///
+    /// # Errors
+    /// `internal` before [`WebGpuBackend::allocate`], or for a plan that the kernels do not take.
+    pub(crate) fn make_kernels(&mut self) -> Result<()> {
+        let p = self.prepared.as_mut().ok_or_else(not_prepared)?;
+        let gpu = &self.gpu;
+        let software = gpu.adapter.device_type == wgpu::DeviceType::Cpu;
+        let serial = (self.options.plain || software).then_some(Matvec::Serial);
+        let choice = Choice { matvec: self.options.matvec.or(serial), rounds: self.rounds };
+        let possible = !self.options.no_choosing && Sampling::is_possible(&p.plan, p.n_tokens);
+        let pipelines = &mut *self.pipelines.borrow_mut();
+        let n_pipelines = pipelines.len();
+        let (made, compiled) = gpu.watched(|| {
+            let program = Program::new(gpu, &p.plan, &p.steps, &p.memory, choice, pipelines)?;
+            let sampling = possible.then(|| Sampling::new(gpu, &p.plan, &p.memory, pipelines)).transpose()?;
+            Ok((program, sampling))
+        });
+        let n_pipelines = pipelines.len() - n_pipelines;
+        p.compiled = Some(compiled);
+        let (program, sampling) = made?;
+        let mut stats = self.stats.get();
+        stats.buffers_created += 1 + sampling.as_ref().map_or(0, Sampling::n_buffers);
+        stats.bind_groups_created += program.n_bind_groups() as u64;
+        stats.bind_groups_created += sampling.as_ref().map_or(0, Sampling::n_bind_groups);
+        stats.pipelines_created += n_pipelines as u64;
+        self.stats.set(stats);
+        p.program = Some(program);
+        p.sampling = sampling;
+        Ok(())
+    }
+
+    /// Waits until the device has said whether there was room.
+    ///
+    /// # Errors
+    /// `out-of-memory` or `gpu`.
+    pub(crate) fn allocated(&mut self) -> impl Future<Output = Result<()>> + use<> {
+        let reports = self.prepared.as_mut().and_then(|p| p.allocated.take());
+        let gpu = self.gpu.clone();
+        async move {
+            match reports {
+                Some(reports) => gpu.settled(reports).await,
+                None => Ok(()),
+            }
+        }
     }
 }
 
@@ -263,7 +317,11 @@ impl Backend for WebGpuBackend {
     }
 
     fn prepare(&mut self, plan: Arc<Plan>, limits: RunLimits) -> LocalBoxFuture<'_, Result<()>> {
-        Box::pin(self.make(plan, limits))
+        Box::pin(async move {
+            self.allocate(&plan, limits)?;
+            self.make_kernels()?;
+            self.allocated().await
+        })
     }
 
     fn upload(&mut self, weight: WeightId, first_row: u32, bytes: &[u8]) -> Result<()> {
@@ -308,7 +366,9 @@ impl Backend for WebGpuBackend {
             }
             p.progress = Vec::new();
             p.uploader = Uploader::default();
-            if let Some(compiled) = p.compiled.take() {
+            let compiled = p.compiled.take();
+            self.allocated().await?;
+            if let Some(compiled) = compiled {
                 self.gpu.settled(compiled).await?;
             }
             self.gpu.idle().await
@@ -443,7 +503,7 @@ impl Backend for WebGpuBackend {
     fn memory_bytes(&self) -> u64 {
         self.prepared.as_ref().map_or(0, |p| {
             let sampling = if p.sampling.is_some() { sampling::bytes(&p.plan) } else { 0 };
-            p.memory.bytes + p.program.params.size() + sampling
+            p.memory.bytes + p.program.as_ref().map_or(0, |p| p.params.size()) + sampling
         })
     }
 

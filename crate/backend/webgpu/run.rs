@@ -13,6 +13,7 @@ impl WebGpuBackend {
         self.gpu.check()?;
         let p = self.prepared.as_mut().ok_or_else(not_prepared)?;
         p.last = Counts::NONE;
+        let program = p.program.as_ref().ok_or_else(not_prepared)?;
         let may_choose = p.sampling.as_ref().is_some_and(Sampling::is_started);
         let counts = batch::write(batch, p.limits, p.n_tokens, may_choose, &mut p.words)?;
         let mut sampling = match draw {
@@ -39,7 +40,7 @@ impl WebGpuBackend {
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         let recorded = {
             let mut pass = encoder.begin_compute_pass(&Default::default());
-            let mut recorded = p.program.record(&mut pass, counts);
+            let mut recorded = program.record(&mut pass, counts);
             if let Some(sampling) = &sampling {
                 recorded.dispatches += sampling.record(&mut pass);
             }

@@ -42,6 +42,39 @@ fn a_server_is_given_the_time_it_asks_for() {
 }
 
 #[test]
+fn a_load_that_begins_again_goes_on_with_what_is_stored() {
+    let bench = Bench::new(file(50_000, 12));
+    for (first, origin) in [(20_000, Origin::Network), (50_000, Origin::Cache)] {
+        bench.memory.clear();
+        let before = bench.server.sent();
+        let attempts = std::cell::Cell::new(0);
+        let read = async |opener: Rc<Opener>| {
+            let enough = if attempts.replace(attempts.get() + 1) == 0 { first } else { usize::MAX };
+            let mut source = opener.part(0).await?;
+            let mut bytes = Vec::new();
+            loop {
+                let piece = source.next().await?;
+                if bytes.len() + piece.len() > enough || (piece.is_empty() && enough < usize::MAX) {
+                    return Ok(None);
+                }
+                if piece.is_empty() {
+                    return Ok(Some(bytes));
+                }
+                bytes.extend_from_slice(piece);
+            }
+        };
+        let manner = Manner { cache: CacheMode::Required, evict: false, policy: bench.policy, head: None };
+        let load = with_opener(bench.request(), manner, bench.world(), Rc::new(|_| {}), read);
+        let (bytes, kept, from) = bench.time.run(load).unwrap().unwrap();
+        assert!(bytes == bench.server.file());
+        assert_eq!((attempts.get(), kept.as_deref(), from), (2, Some("model"), origin));
+        // Pieces of 4096 bytes are stored; what is under way of the next one is fetched again.
+        let sent = bench.server.sent() - before;
+        assert!((50_000..50_000 + 4096 * 2).contains(&sent), "{sent}");
+    }
+}
+
+#[test]
 fn it_gives_up_after_so_many_attempts_and_keeps_what_it_has() {
     let bench = Bench::new(file(50_000, 3));
     let mut faults = vec![Fault::Reset(10_000)];

@@ -159,7 +159,7 @@ impl Bench {
             loop {
                 let piece = source.next().await?;
                 if piece.is_empty() {
-                    return Ok((bytes, opener.status().resumed.get(), opener.lock_name()));
+                    return Ok(Some((bytes, opener.status().resumed.get(), opener.lock_name())));
                 }
                 bytes.extend_from_slice(piece);
             }
