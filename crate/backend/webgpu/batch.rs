@@ -15,12 +15,14 @@ pub(super) struct Counts {
     pub(super) outputs: u32,
     /// Whether no two rows are of one sequence.
     pub(super) apart: bool,
+    /// Whether it is more than a few rows, all of one sequence.
+    pub(super) tiled: bool,
     /// Workgroups that share the pages of a row.
     pub(super) splits: u32,
 }
 
 impl Counts {
-    pub(super) const NONE: Self = Self { rows: 0, outputs: 0, apart: true, splits: 1 };
+    pub(super) const NONE: Self = Self { rows: 0, outputs: 0, apart: true, tiled: false, splits: 1 };
 
     pub(super) fn lines(self, rows: RowSet) -> u32 {
         match rows {
@@ -71,7 +73,8 @@ pub(super) fn write(
     words[run::OUTPUTS_AT] = outputs_at as u32;
     let last = batch.rows.iter().map(|r| r.position as usize).max().unwrap_or(0);
     let few = batch.rows.len() <= FEW_LINES as usize;
-    let splits = if few { attention::splits(last / PAGE_TOKENS + 1) } else { 1 };
+    let tiled = !few && batch.rows.iter().all(|r| r.sequence == batch.rows[0].sequence);
+    let splits = if few || tiled { attention::splits(last / PAGE_TOKENS + 1, batch.rows.len()) } else { 1 };
     words[run::SPLITS] = splits as u32;
     let is_repeated = |(i, row): (usize, &Row)| batch.rows[..i].iter().any(|r| r.sequence == row.sequence);
     let apart = batch.rows.len() <= batch.tables.len() && !batch.rows.iter().enumerate().any(is_repeated);
@@ -95,5 +98,6 @@ pub(super) fn write(
     }
     words.extend((0..).zip(batch.rows).filter(|(_, r)| r.output).map(|(i, _)| i));
     words.extend(batch.tables.iter().copied().flatten().map(|p| p.0));
-    Ok(Counts { rows: batch.rows.len() as u32, outputs: n_outputs as u32, apart, splits: splits as u32 })
+    let (rows, outputs, splits) = (batch.rows.len() as u32, n_outputs as u32, splits as u32);
+    Ok(Counts { rows, outputs, apart, tiled, splits })
 }

@@ -2,12 +2,11 @@
 
 use super::arrange::{Arrangement, Room};
 use super::device::{Gpu, buffer_size};
-use super::draft::FEW_LINES;
 use super::sampling;
 use super::weights::Weights;
 use crate::backend::{Footprint, RunLimits};
 use crate::error::{Code, Error, Result};
-use crate::kernels::attention::splits;
+use crate::kernels::attention::{MAX_PARTS, splits};
 use crate::kernels::shader::run;
 use crate::plan::fuse::{self, Fusion, Step};
 use crate::plan::merge::merge;
@@ -136,7 +135,10 @@ impl Sizes {
             Fusion::Attend { n_heads, head_dim, .. } => Some(u64::from(n_heads * (head_dim + 4)) * 4),
             _ => None,
         });
-        let lines = limits.max_rows.min(FEW_LINES as usize) * splits(limits.n_pages);
+        let lines = match splits(limits.n_pages, 1) {
+            1 => 0,
+            n => (limits.max_rows * n).min(MAX_PARTS),
+        };
         let positions = ROTATIONS_LOW + (limits.n_pages * PAGE_TOKENS).div_ceil(ROTATIONS_LOW);
         let words = run::ROWS_AT
             + run::ROW_WORDS * limits.max_rows

@@ -18,10 +18,16 @@ const UNSPLIT_PAGES: usize = 8;
 /// Pages that a workgroup has at least where several share them.
 const SPLIT_PAGES: usize = 4;
 
-/// How many workgroups of a GPU share the pages of a row: one has a few heads, and a large GPU wants more than those of
-/// a single row.
-pub(crate) fn splits(n_pages: usize) -> usize {
-    if n_pages <= UNSPLIT_PAGES { 1 } else { n_pages.div_ceil(SPLIT_PAGES).min(MAX_SPLITS) }
+/// Shares of a run, those of all its rows together, at most: there is memory for so many, and they keep a large GPU busy.
+pub(crate) const MAX_PARTS: usize = 512;
+
+/// How many workgroups of a GPU share the pages of a row: one has a few heads of one or of some rows, and a large GPU
+/// wants more than those of a run.
+pub(crate) fn splits(n_pages: usize, n_rows: usize) -> usize {
+    if n_pages <= UNSPLIT_PAGES {
+        return 1;
+    }
+    n_pages.div_ceil(SPLIT_PAGES).min(MAX_SPLITS).min(MAX_PARTS / n_rows.max(1)).max(1)
 }
 
 /// # Errors

@@ -79,6 +79,23 @@ pub const OWN_ATTENTION_4: Kernel = attention(
     &[("queries", 4), ("threads", 128), ("chunk_pages", 8), ("own", 1)],
 );
 
+/// For runs of one sequence: a workgroup has `queries` heads of consecutive rows.
+const fn tiled(name: &'static str, constants: &'static [(&'static str, usize)]) -> Kernel {
+    Kernel {
+        source: include_str!("../attention/tiled.wgsl"),
+        ..attention(name, ATTENTION_BUFFERS, constants)
+    }
+}
+
+/// By the largest head: threads for each quarter of it have `quads` times four queries, and queries and scores fit the
+/// 16 KiB of workgroup memory that every device has.
+pub const TILED_ATTENTION_64: Kernel =
+    tiled("tiled attention 64", &[("queries", 16), ("quads", 1), ("max_dim", 64)]);
+pub const TILED_ATTENTION_128: Kernel =
+    tiled("tiled attention 128", &[("queries", 16), ("quads", 2), ("max_dim", 128)]);
+pub const TILED_ATTENTION_256: Kernel =
+    tiled("tiled attention 256", &[("queries", 8), ("quads", 2), ("max_dim", 256)]);
+
 /// Shares of a row's pages, at most; see `attention::splits`.
 pub const MAX_SPLITS: usize = 16;
 

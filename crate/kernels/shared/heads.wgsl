@@ -18,16 +18,20 @@ fn weighed(at: u32, part: u32, normed: u32, norm_at: u32) -> vec4<f32> {
     return values * vectors[norm_at + part];
 }
 
-// Four values of a head at a position. Units: quarters of a head.
-fn head_quarter(at: u32, part: u32, position: u32, normed: u32, norm_at: u32, eps: f32) -> vec4<f32> {
-    var factor = 1.0;
-    if normed != 0u {
-        var sum = 0.0;
-        for (var i = 0u; i < params.head_dim; i++) {
-            sum += dot(x[at + i], x[at + i]);
-        }
-        factor = 1.0 / sqrt(sum / f32(params.head_dim * 4u) + eps);
+// The factor of a head's norm.
+fn norm_factor(at: u32, normed: u32, eps: f32) -> f32 {
+    if normed == 0u {
+        return 1.0;
     }
+    var sum = 0.0;
+    for (var i = 0u; i < params.head_dim; i++) {
+        sum += dot(x[at + i], x[at + i]);
+    }
+    return 1.0 / sqrt(sum / f32(params.head_dim * 4u) + eps);
+}
+
+// Four values of a head at a position but for its norm's factor. Units: quarters of a head.
+fn turned(at: u32, part: u32, position: u32, normed: u32, norm_at: u32) -> vec4<f32> {
     var values = weighed(at, part, normed, norm_at);
 {% for c in range(4) %}
     {
@@ -41,5 +45,10 @@ fn head_quarter(at: u32, part: u32, position: u32, normed: u32, norm_at: u32, ep
         }
     }
 {% endfor %}
-    return values * factor;
+    return values;
+}
+
+// Four values of a head at a position.
+fn head_quarter(at: u32, part: u32, position: u32, normed: u32, norm_at: u32, eps: f32) -> vec4<f32> {
+    return turned(at, part, position, normed, norm_at) * norm_factor(at, normed, eps);
 }

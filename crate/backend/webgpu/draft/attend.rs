@@ -36,23 +36,25 @@ impl<'a> Drafts<'a> {
     /// several workgroups share the pages of a row.
     pub(super) fn attend(&mut self, a: &Attend) -> Result<()> {
         let &Attend { layer, k, v, norms: [_, norm], pairs, .. } = a;
-        let together = When { apart: Some(false), split: None };
+        let together = When { apart: Some(false), ..When::ALL };
         self.store(&Store { layer, k, v, norm, pairs }, together)?;
-        for apart in [true, false] {
+        for (apart, tiled) in [(true, false), (false, false), (false, true)] {
             for split in [true, false] {
-                self.attention(a, When { apart: Some(apart), split: Some(split) })?;
+                let when = When { apart: Some(apart), tiled: Some(tiled), split: Some(split) };
+                self.attention(a, when)?;
             }
         }
         let LayerState::Attention { head_dim, .. } = self.plan.layers[layer as usize];
         let (out_offset, out_stride) = place4(self.plan, a.out)?;
         let params = Merge { n_heads: a.n_heads, head_dim: head_dim / 4, out_offset, out_stride };
         let buffers = vec![whole(&self.memory.parts), whole(self.memory.slot(a.out.buffer))];
-        let when = When { apart: None, split: Some(true) };
+        let when = When { split: Some(true), ..When::ALL };
         self.dispatch_heads(Shape::new(&shader::MERGE, a.n_heads), buffers, params.words(), when);
         Ok(())
     }
 
-    /// Attention; it stores the row's own key and value in runs whose rows are known to be apart.
+    /// Attention; it stores the row's own key and value in runs whose rows are known to be apart, and takes tiles of rows
+    /// in those known to be of one sequence.
     pub(super) fn attention(&mut self, a: &Attend, when: When) -> Result<()> {
         let (plan, memory) = (self.plan, self.memory);
         let LayerState::Attention { n_kv_heads, head_dim } = plan.layers[a.layer as usize];
@@ -62,7 +64,7 @@ impl<'a> Drafts<'a> {
         needs(a.q.width == a.n_heads * head_dim && a.out.width == a.q.width, "heads do not fit")?;
         needs(a.n_heads.is_multiple_of(n_kv_heads), "query heads are not a multiple of key heads")?;
         let split = when.split == Some(true);
-        let own = when.apart == Some(true);
+        let (own, tiled) = (when.apart == Some(true), when.tiled == Some(true));
         let (q_offset, x_stride) = place4(plan, a.q)?;
         let (out_offset, out_stride) = place4(plan, a.out)?;
         let [q_norm, k_norm] = a.norms;
@@ -98,14 +100,20 @@ impl<'a> Drafts<'a> {
             whole(if split { &memory.parts } else { memory.slot(a.out.buffer) }),
         ];
         let group = a.n_heads / n_kv_heads;
-        let kernel = match (own, group <= 2) {
-            (false, true) => &shader::ATTENTION_2,
-            (false, false) => &shader::ATTENTION_4,
-            (true, true) => &shader::OWN_ATTENTION_2,
-            (true, false) => &shader::OWN_ATTENTION_4,
+        let kernel = match (tiled, own, group <= 2) {
+            (true, ..) if head_dim <= 64 => &shader::TILED_ATTENTION_64,
+            (true, ..) if head_dim <= 128 => &shader::TILED_ATTENTION_128,
+            (true, ..) => &shader::TILED_ATTENTION_256,
+            (false, false, true) => &shader::ATTENTION_2,
+            (false, false, false) => &shader::ATTENTION_4,
+            (false, true, true) => &shader::OWN_ATTENTION_2,
+            (false, true, false) => &shader::OWN_ATTENTION_4,
         };
-        let groups = n_kv_heads * group.div_ceil(kernel.constant("queries") as u32);
-        let shape = Shape { shares: split, ..Shape::new(kernel, groups) };
+        let queries = kernel.constant("queries") as u32;
+        // As many rows as a tile has queries are a tile a head.
+        let (groups, lines) =
+            if tiled { (a.n_heads, queries) } else { (n_kv_heads * group.div_ceil(queries), 1) };
+        let shape = Shape { lines, shares: split, ..Shape::new(kernel, groups) };
         self.dispatch_heads(shape, buffers, params.words(), when);
         Ok(())
     }

@@ -48,15 +48,18 @@ impl Shape {
 pub(super) struct When {
     /// Whether no two rows of the run are of one sequence.
     pub(super) apart: Option<bool>,
+    /// Whether the run is more than a few rows, all of one sequence.
+    pub(super) tiled: Option<bool>,
     /// Whether several workgroups share the pages of a row.
     pub(super) split: Option<bool>,
 }
 
 impl When {
-    const ALL: Self = Self { apart: None, split: None };
+    const ALL: Self = Self { apart: None, tiled: None, split: None };
 
     pub(super) fn holds(self, counts: Counts) -> bool {
         self.apart.is_none_or(|apart| apart == counts.apart)
+            && self.tiled.is_none_or(|tiled| tiled == counts.tiled)
             && self.split.is_none_or(|split| split == (counts.splits > 1))
     }
 }

@@ -4,4 +4,5 @@ mod fused;
 mod model;
 mod sampling;
 pub(crate) mod support;
+mod tiled;
 mod weights;
