@@ -4,7 +4,7 @@
 //! four rows) and multiply it by four lines at a time. Sums run over the columns in the same order either way, so a
 //! line's result does not depend on how many there are.
 
-use std::array::from_fn;
+use std::array::{from_fn, from_ref};
 use std::hint::black_box;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -56,7 +56,7 @@ impl<T: Tile> Kernel for Quantized<'_, T> {
             View::Line(x) => self.one_line(s, x),
             View::Fours(x) => {
                 for first in (0..x.len()).step_by(LINES / 4) {
-                    self.lines(s, first..x.len().min(first + LINES / 4), x);
+                    self.lines(s.lines(), first..x.len().min(first + LINES / 4), x);
                 }
             }
         }
@@ -100,15 +100,16 @@ impl<T: Tile> Quantized<'_, T> {
                 for (t, panel) in (t..t + 1 + usize::from(pair)).zip(&mut panels) {
                     self.unpack_panel(s, t, groups.clone(), panel);
                 }
-                let panels = panels.each_ref().map(|panel| &panel[..groups.len()]);
                 for four in fours.clone() {
                     let x = &x.four(four)[groups.clone()];
                     let (product, line, first, format) =
                         (&mut self.product, 4 * four, first == 0, PhantomData::<T>);
                     if pair {
+                        let panels = &panels;
                         s.apart(PanelLines { product, panels, columns, t, line, x, first, format });
                     } else {
-                        let panels = [panels[0]];
+                        let [panel, _] = &panels;
+                        let panels = from_ref(panel);
                         s.apart(PanelLines { product, panels, columns, t, line, x, first, format });
                     }
                 }
@@ -136,7 +137,8 @@ impl<T: Tile> Quantized<'_, T> {
 /// Lines `line .. line + 4`, as far as there are so many, times panels of stripes `t .. t + P`.
 struct PanelLines<'a, 'b, S: Simd, T, const P: usize> {
     product: &'a mut Product<'b>,
-    panels: [&'a [Unpacked<S>]; P],
+    /// Behind one pointer: two stored one by one would be loaded as one, which has to wait for the stores.
+    panels: &'a [[Unpacked<S>; PANEL]; P],
     /// 8 / [`halves`], see [`Quantized::lines`].
     columns: usize,
     t: usize,
@@ -151,8 +153,9 @@ struct PanelLines<'a, 'b, S: Simd, T, const P: usize> {
 impl<S: Simd, T: Tile, const P: usize> Piece<S> for PanelLines<'_, '_, S, T, P> {
     #[inline(always)]
     fn run(self, s: S) {
-        let Self { product, t, line, x, .. } = self;
-        let panels = self.panels.map(|panel| &panel[..x.len()]);
+        let Self { product, t, line, panels, .. } = self;
+        // The bound shows the compiler that no index is out of range.
+        let x = &self.x[..self.x.len().min(PANEL)];
         let n = product.lines();
         let mut sums: [[S::F; 4]; P] = from_fn(|p| {
             from_fn(|r| match (line + r < n, self.first) {
@@ -165,7 +168,9 @@ impl<S: Simd, T: Tile, const P: usize> Piece<S> for PanelLines<'_, '_, S, T, P> 
         let in_memory = black_box(&raw mut sums);
         for (g, x) in x.iter().enumerate() {
             // SAFETY: nobody else has a pointer to the sums.
-            unsafe { add_group::<S, T, P, 4>(s, panels.map(|p| &p[g]), self.columns, x, in_memory) };
+            unsafe {
+                add_group::<S, T, P, 4>(s, panels.each_ref().map(|p| &p[g]), self.columns, x, in_memory)
+            };
         }
         for (p, sums) in sums.into_iter().enumerate() {
             for (line, sum) in (line..n).zip(sums) {
@@ -315,10 +320,13 @@ unsafe fn add_group<S: Simd, T: Tile, const P: usize, const R: usize>(
             for (r, dot) in dots.into_iter().enumerate() {
                 // SAFETY: the caller says so, and the indices are within the array's.
                 let sum = unsafe { &raw mut (*sums)[p][r] };
+                // SAFETY: as above. Volatile where there are many: else the compiler carries them over to the next group in
+                // registers that there are not, which costs a second copy in memory.
+                let before = unsafe { if S::SUMS_IN_MEMORY && P > 1 { sum.read_volatile() } else { *sum } };
+                let after =
+                    add_scaled::<S, T, R>(s, before, rows::<S, T>(s, dot), scale, shift, x, (r, half));
                 // SAFETY: as above.
-                unsafe {
-                    *sum = add_scaled::<S, T, R>(s, *sum, rows::<S, T>(s, dot), scale, shift, x, (r, half));
-                }
+                unsafe { sum.write(after) };
             }
         }
     }

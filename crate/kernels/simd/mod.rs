@@ -31,6 +31,10 @@ pub(crate) trait Simd: Copy {
     const NAME: &'static str;
     /// Whether there are registers to multiply two stripes at a time: lines are then loaded half as often.
     const PAIRS_OF_STRIPES: bool = false;
+    /// Whether sums of two stripes are more than there are registers for.
+    const SUMS_IN_MEMORY: bool = false;
+    /// The form for products with several lines, where making weights ready may take longer.
+    type Lines: Simd;
     /// Four f32.
     type F: Copy;
     /// Four 32-bit integers.
@@ -41,6 +45,8 @@ pub(crate) trait Simd: Copy {
     type W: Copy;
     /// Four rows' sums of products.
     type Sum: Copy;
+
+    fn lines(self) -> Self::Lines;
 
     fn splat(self, v: f32) -> Self::F;
     fn load(self, from: &[f32; 4]) -> Self::F;

@@ -9,7 +9,7 @@ use std::arch::wasm32::*;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed as Unordered};
 
-use super::wasm::{simd128_operations, sum_pairs};
+use super::wasm::{multiplies_lines, simd128_operations, sum_pairs};
 use super::{Kernel, Piece, Quant, Simd};
 
 /// What a second operand above 127 means here.
@@ -108,6 +108,7 @@ impl Simd for Relaxed {
     type Sum = v128;
 
     simd128_operations!();
+    multiplies_lines!();
     relaxed_operations!();
 
     #[inline(always)]
@@ -165,6 +166,7 @@ impl Simd for Pairs {
     type Sum = (v128, v128);
 
     simd128_operations!();
+    multiplies_lines!();
     relaxed_operations!();
 
     #[inline(always)]

@@ -14,6 +14,12 @@ impl Simd for Scalar {
     type B = [u8; 16];
     type W = [i32; 16];
     type Sum = [i32; 4];
+    type Lines = Self;
+
+    #[inline(always)]
+    fn lines(self) -> Self {
+        self
+    }
 
     #[inline(always)]
     fn splat(self, v: f32) -> [f32; 4] {

@@ -79,75 +79,75 @@ pub(crate) fn the_larger_of_two_is_the_first_unless_it_is_less() {
     assert_eq!(got, want);
 }
 
+/// The integers that a form's operations give.
+#[inline(always)]
+fn integers<S: Simd>(s: S) -> Vec<i32> {
+    let mut rng = crate::testing::Rng::new(7);
+    let mut out = Vec::new();
+    let mut keep = |v| {
+        let mut lanes = [0; 4];
+        s.store_i(v, &mut lanes);
+        out.extend(lanes);
+    };
+    for i in 0..500 {
+        let mut bytes: [u8; 16] = std::array::from_fn(|_| rng.next() as u8);
+        // Extremes: every weight the smallest, the largest, alternating.
+        match i {
+            0 => bytes = [0x80; 16],
+            1 => bytes = [0x7f; 16],
+            2 => bytes = std::array::from_fn(|j| if j % 2 == 0 { 0x80 } else { 0x7f }),
+            _ => {}
+        }
+        let x: [Quant; 4] = match i % 3 {
+            0 => [-127, -127, 127, 127],
+            1 => [127; 4],
+            _ => std::array::from_fn(|_| (rng.below(255) as i32 - 127) as Quant),
+        };
+        let b = s.load_b(&bytes);
+        let (n, mask) = (i % 5, 0xf);
+        keep(s.lanes(s.shr_b(b, n.min(4), mask)));
+        keep(s.lanes(s.shl_b(b, n.min(4), 0xf0)));
+        keep(s.lanes(s.or_b(s.shr_b(b, 0, 1), s.shl_b(b, 1, 2))));
+        keep(s.lanes(s.lookup(&crate::quant::iq4_nl::LEVELS, s.shr_b(b, 4, 15))));
+        let start = s.start_unsigned(s.splat_i(i as i32 * 1000 - 250_000));
+        keep(s.rows_unsigned(s.dot_unsigned(start, s.unsigned(s.shr_b(b, 0, 127)), &x)));
+        for (max, words) in [(15, 8), (31, 4), (63, 2), (127, 1)] {
+            assert_eq!(words, words_in_16_bits(max).min(8));
+            let w = s.unsigned(s.shr_b(b, 0, max as u8));
+            let sum = (0..3 * words).fold(start, |sum, i| {
+                let sum = if i % words == 0 { s.settle(sum) } else { sum };
+                s.dot_unsigned(sum, w, &x)
+            });
+            keep(s.rows_unsigned(sum));
+        }
+        let less = s.splat_i(x.iter().map(|&x| -i32::from(x)).sum());
+        keep(s.rows_signed(s.dot_signed(s.start_signed(less), s.signed(b), &x)));
+        let sum = (0..8).fold(s.start_signed(s.shl_i(less, 3)), |sum, _| s.dot_signed(sum, s.signed(b), &x));
+        keep(s.rows_signed(sum));
+        let mut quants = [[0; 4]; 4];
+        let ints = [x, bytes.as_chunks().0[0].map(|b| Quant::from((b as i8).max(-127))), [1, 2, 3, -4], x];
+        s.store_quants(ints.map(|x| s.load_i(bytemuck::cast_ref(&x.map(i32::from)))), quants.each_mut());
+        let mut halves = [0; 4];
+        s.store_i16(s.shr_i(s.load_i(&bytes), 17), &mut halves);
+        for four in quants.map(|q| q.map(i32::from)).into_iter().chain([halves.map(i32::from)]) {
+            keep(s.load_i(bytemuck::cast_ref(&four)));
+        }
+        let v = s.load_i(&bytes);
+        keep(s.add_i(s.and_i(v, s.splat_i(0xff)), s.or_i(v, s.splat_i(1))));
+        keep(s.shl_i(v, 9));
+        keep(s.shr_i(v, 9));
+        keep(s.sar_i(v, 9));
+        keep(s.load_u16(bytes.first_chunk().unwrap()));
+        let pairs: [u8; 16] = std::array::from_fn(|_| rng.next() as u8);
+        keep(s.dot_pairs(v, s.load_i(&bytes), s.load_i(&pairs)));
+        keep(s.dot_pairs(s.splat_i(i32::MAX), v, v));
+        keep(s.round(s.mul(s.to_f(v), s.splat(1e-7))));
+    }
+    out
+}
+
 #[cfg_attr(test, test)]
 pub(crate) fn integer_operations_agree_with_the_scalar_form() {
-    let work = || {
-        on_simd!(|s| -> Vec<i32> {
-            let mut rng = crate::testing::Rng::new(7);
-            let mut out = Vec::new();
-            let mut keep = |v| {
-                let mut lanes = [0; 4];
-                s.store_i(v, &mut lanes);
-                out.extend(lanes);
-            };
-            for i in 0..500 {
-                let mut bytes: [u8; 16] = std::array::from_fn(|_| rng.next() as u8);
-                // Extremes: every weight the smallest, the largest, alternating.
-                match i {
-                    0 => bytes = [0x80; 16],
-                    1 => bytes = [0x7f; 16],
-                    2 => bytes = std::array::from_fn(|j| if j % 2 == 0 { 0x80 } else { 0x7f }),
-                    _ => {}
-                }
-                let x: [Quant; 4] = match i % 3 {
-                    0 => [-127, -127, 127, 127],
-                    1 => [127; 4],
-                    _ => std::array::from_fn(|_| (rng.below(255) as i32 - 127) as Quant),
-                };
-                let b = s.load_b(&bytes);
-                let (n, mask) = (i % 5, 0xf);
-                keep(s.lanes(s.shr_b(b, n.min(4), mask)));
-                keep(s.lanes(s.shl_b(b, n.min(4), 0xf0)));
-                keep(s.lanes(s.or_b(s.shr_b(b, 0, 1), s.shl_b(b, 1, 2))));
-                keep(s.lanes(s.lookup(&crate::quant::iq4_nl::LEVELS, s.shr_b(b, 4, 15))));
-                let start = s.start_unsigned(s.splat_i(i as i32 * 1000 - 250_000));
-                keep(s.rows_unsigned(s.dot_unsigned(start, s.unsigned(s.shr_b(b, 0, 127)), &x)));
-                for (max, words) in [(15, 8), (31, 4), (63, 2), (127, 1)] {
-                    assert_eq!(words, words_in_16_bits(max).min(8));
-                    let w = s.unsigned(s.shr_b(b, 0, max as u8));
-                    let sum = (0..3 * words).fold(start, |sum, i| {
-                        let sum = if i % words == 0 { s.settle(sum) } else { sum };
-                        s.dot_unsigned(sum, w, &x)
-                    });
-                    keep(s.rows_unsigned(sum));
-                }
-                let less = s.splat_i(x.iter().map(|&x| -i32::from(x)).sum());
-                keep(s.rows_signed(s.dot_signed(s.start_signed(less), s.signed(b), &x)));
-                let mut quants = [[0; 4]; 4];
-                let ints =
-                    [x, bytes.as_chunks().0[0].map(|b| Quant::from((b as i8).max(-127))), [1, 2, 3, -4], x];
-                s.store_quants(
-                    ints.map(|x| s.load_i(bytemuck::cast_ref(&x.map(i32::from)))),
-                    quants.each_mut(),
-                );
-                let mut halves = [0; 4];
-                s.store_i16(s.shr_i(s.load_i(&bytes), 17), &mut halves);
-                for four in quants.map(|q| q.map(i32::from)).into_iter().chain([halves.map(i32::from)]) {
-                    keep(s.load_i(bytemuck::cast_ref(&four)));
-                }
-                let v = s.load_i(&bytes);
-                keep(s.add_i(s.and_i(v, s.splat_i(0xff)), s.or_i(v, s.splat_i(1))));
-                keep(s.shl_i(v, 9));
-                keep(s.shr_i(v, 9));
-                keep(s.sar_i(v, 9));
-                keep(s.load_u16(bytes.first_chunk().unwrap()));
-                let pairs: [u8; 16] = std::array::from_fn(|_| rng.next() as u8);
-                keep(s.dot_pairs(v, s.load_i(&bytes), s.load_i(&pairs)));
-                keep(s.dot_pairs(s.splat_i(i32::MAX), v, v));
-                keep(s.round(s.mul(s.to_f(v), s.splat(1e-7))));
-            }
-            out
-        })
-    };
+    let work = || on_simd!(|s| -> [Vec<i32>; 2] { [integers(s), integers(s.lines())] });
     assert_eq!(work(), with_scalar(work));
 }

@@ -186,14 +186,25 @@ macro_rules! simd128_operations {
         }
     };
 }
+
+/// What a form has that multiplies several lines as it does one.
+macro_rules! multiplies_lines {
+    () => {
+        type Lines = Self;
+
+        #[inline(always)]
+        fn lines(self) -> Self {
+            self
+        }
+    };
+}
 #[cfg(feature = "relaxed-simd")]
-pub(super) use simd128_operations;
+pub(super) use {multiplies_lines, simd128_operations};
 
 /// One sum a row of sums for pairs of columns: rows 0 and 1, rows 2 and 3.
 #[inline(always)]
-pub(super) fn sum_pairs((low, high): (v128, v128)) -> v128 {
-    let even = i32x4_shuffle::<0, 2, 4, 6>(low, high);
-    let odd = i32x4_shuffle::<1, 3, 5, 7>(low, high);
+pub(super) fn sum_pairs(sums: (v128, v128)) -> v128 {
+    let (even, odd) = columns(sums);
     i32x4_add(even, odd)
 }
 
@@ -209,8 +220,14 @@ impl Simd for Simd128 {
     type W = (v128, v128);
     /// Pairs of columns apart: rows 0 and 1, rows 2 and 3.
     type Sum = (v128, v128);
+    type Lines = Simd128Lines;
 
     simd128_operations!();
+
+    #[inline(always)]
+    fn lines(self) -> Simd128Lines {
+        Simd128Lines
+    }
 
     #[inline(always)]
     fn unsigned(self, v: v128) -> (v128, v128) {
@@ -267,4 +284,82 @@ impl Simd for Simd128 {
     fn apart<P: Piece<Self>>(self, piece: P) {
         piece.run(self);
     }
+}
+
+/// [`Simd128`] for several lines: a sum is one register, so that there are enough for two stripes.
+#[cfg(not(feature = "relaxed-simd"))]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Simd128Lines;
+
+#[cfg(not(feature = "relaxed-simd"))]
+impl Simd for Simd128Lines {
+    const NAME: &'static str = Simd128::NAME;
+    const PAIRS_OF_STRIPES: bool = true;
+    const SUMS_IN_MEMORY: bool = true;
+    /// 16-bit: the first two columns of all rows, the other two.
+    type W = (v128, v128);
+    type Sum = v128;
+
+    simd128_operations!();
+    multiplies_lines!();
+
+    #[inline(always)]
+    fn unsigned(self, v: v128) -> (v128, v128) {
+        columns(Simd128.unsigned(v))
+    }
+
+    #[inline(always)]
+    fn signed(self, v: v128) -> (v128, v128) {
+        columns(Simd128.signed(v))
+    }
+
+    #[inline(always)]
+    fn start_unsigned(self, v: v128) -> v128 {
+        v
+    }
+
+    #[inline(always)]
+    fn start_signed(self, _: v128) -> v128 {
+        i32x4_splat(0)
+    }
+
+    #[inline(always)]
+    fn store_quants(self, v: [v128; 4], to: [&mut [Quant; 4]; 4]) {
+        Simd128.store_quants(v, to);
+    }
+
+    #[inline(always)]
+    fn dot_unsigned(self, sum: v128, w: (v128, v128), x: &[Quant; 4]) -> v128 {
+        let (first, other) = x.split_at(2);
+        // SAFETY: the slices are the four bytes that are read; wasm loads need no alignment.
+        let (first, other) =
+            unsafe { (v128_load32_splat(first.as_ptr().cast()), v128_load32_splat(other.as_ptr().cast())) };
+        i32x4_add(i32x4_add(sum, i32x4_dot_i16x8(w.0, first)), i32x4_dot_i16x8(w.1, other))
+    }
+
+    #[inline(always)]
+    fn dot_signed(self, sum: v128, w: (v128, v128), x: &[Quant; 4]) -> v128 {
+        self.dot_unsigned(sum, w, x)
+    }
+
+    #[inline(always)]
+    fn rows_unsigned(self, sum: v128) -> v128 {
+        sum
+    }
+
+    #[inline(always)]
+    fn rows_signed(self, sum: v128) -> v128 {
+        sum
+    }
+
+    #[inline(never)]
+    fn apart<P: Piece<Self>>(self, piece: P) {
+        piece.run(self);
+    }
+}
+
+/// Of pairs of columns, rows 0 and 1 before rows 2 and 3: the first of each row, the second.
+#[inline(always)]
+fn columns((low, high): (v128, v128)) -> (v128, v128) {
+    (i32x4_shuffle::<0, 2, 4, 6>(low, high), i32x4_shuffle::<1, 3, 5, 7>(low, high))
 }

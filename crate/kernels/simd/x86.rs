@@ -40,6 +40,12 @@ impl Simd for Avx2 {
     type B = __m128i;
     type W = __m128i;
     type Sum = __m128i;
+    type Lines = Self;
+
+    #[inline(always)]
+    fn lines(self) -> Self {
+        self
+    }
 
     #[inline(always)]
     fn splat(self, v: f32) -> __m128 {
