@@ -81,7 +81,8 @@ impl Engine {
         suspect: Option<Suspect>,
     ) -> Result<Self, Stop> {
         let mut progress = Tracker { on_progress, phase: Phase::Header, bytes: 0, total: None };
-        let (gpu, opened) = join(open_gpu(options), open_parts(open, &mut progress)).await;
+        // The request goes out first: opening a GPU may hold this thread up.
+        let (opened, gpu) = join(open_parts(open, &mut progress), open_gpu(options)).await;
         let (files, mut parts) = opened?;
 
         let metadata = files.metadata();

@@ -5,7 +5,7 @@
 //   /api/models/owner/repo/tree/…   lists the files with their SHA-256, as Hugging Face does
 //
 // A fault is named in the query and survives the redirect. `times=N` limits it to the first N answers for that URL.
-//   fault=reset&after=BYTES         the connection is reset after so many bytes
+//   fault=reset&after=BYTES&ms=N    the connection is reset after so many bytes and N milliseconds, at least 150
 //   fault=stall&after=BYTES         nothing more is sent, the connection stays open
 //   fault=mute                      no answer, the connection stays open
 //   fault=cut&after=BYTES           the body ends there, before what the headers announce
@@ -141,7 +141,7 @@ export async function startHub(files) {
       }
     }, response, { end: false });
     if (fault === "reset" || fault === "cut") {
-      await sleep(150); // lets what was written arrive first, on a busy machine too
+      await sleep(Math.max(ms ?? 0, 150)); // lets what was written arrive first, on a busy machine too
       if (fault === "cut") request.socket.end();
       else request.socket.resetAndDestroy();
     } else if (fault !== "stall") {

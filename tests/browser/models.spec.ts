@@ -90,7 +90,8 @@ test("a slow download says how far it is, how fast, and how long it will take", 
 test("a connection that breaks off: the page says so, and that it goes on", async ({ page, hub, site }) => {
   await page.goto(site.url);
   await watchCard(page);
-  await loadUrl(page, hub.directUrl(QWEN3, "fault=reset&after=300000&times=1"));
+  // The worker reads nothing while it opens the GPU; what a browser has not handed out by then, a reset takes with it.
+  await loadUrl(page, hub.directUrl(QWEN3, "fault=reset&after=300000&ms=1500&times=1"));
   await ready(page);
   const texts = await cardTexts(page);
   expect(texts).toMatch(/The connection broke off. Trying again · [\d.]+ (kB|MB) of/);
