@@ -308,9 +308,8 @@ async fn stream_weights(
     for (part, tensors) in parts.iter_mut().zip(tensors) {
         let name = part.source.name().to_owned();
         let mut uploader = Uploader::new(tensors, &weights, plan);
-        let read = std::mem::take(&mut part.read);
-        uploader.push(&read, target.backend()).context(|| name.clone()).map_err(|e| target.stop(e))?;
-        drop(read);
+        let pushed = uploader.push(&std::mem::take(&mut part.read), target.backend());
+        pushed.context(|| name.clone()).map_err(|e| target.stop(e))?;
         let (mut unflushed, mut unpaused) = (0, 0);
         while !uploader.is_done() {
             let chunk = target.meanwhile(part.source.next()).await??;

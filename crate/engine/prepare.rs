@@ -144,7 +144,7 @@ pub(super) enum Choice {
 /// A backend that takes weights, and why it was chosen.
 pub(super) struct Target {
     backend: On,
-    pub(super) why: String,
+    why: String,
 }
 
 enum On {
@@ -235,11 +235,7 @@ impl Wish<'_> {
 
 /// Checks kernels safer than those that failed, one after the other, each on a new device: nobody knows what the last one
 /// still does.
-async fn in_turn(
-    backend: &mut Box<WebGpuBackend>,
-    miniature: &Arc<Plan>,
-    suspect: Suspect,
-) -> Result<SelfCheck> {
+async fn in_turn(backend: &mut WebGpuBackend, miniature: &Arc<Plan>, suspect: Suspect) -> Result<SelfCheck> {
     let Suspect { mut kernels, why } = suspect;
     let mut last = Error::new(Code::NoWebgpu, why.clone());
     let mut failed = vec![why];
@@ -249,9 +245,9 @@ async fn in_turn(
             None => return Err(last),
         };
         let options = WebGpuOptions { plain: kernels == Kernels::Plain, ..Default::default() };
-        **backend = WebGpuBackend::new(options).await?;
+        *backend = WebGpuBackend::new(options).await?;
         let rounds = backend.rounds();
-        match selfcheck::check(backend.as_mut(), miniature, rounds).await {
+        match selfcheck::check(backend, miniature, rounds).await {
             Ok(found) => return Ok(passed(backend, kernels, found, failed)),
             Err(error) => {
                 failed.push(error.to_string());

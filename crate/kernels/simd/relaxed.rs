@@ -9,7 +9,7 @@ use std::arch::wasm32::*;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed as Unordered};
 
-use super::wasm::{multiplies_lines, simd128_operations, sum_pairs};
+use super::wasm::{multiplies_lines, simd128_operations, sum_pairs, sums_in_one_register};
 use super::{Kernel, Piece, Quant, Simd};
 
 /// What a second operand above 127 means here.
@@ -105,10 +105,10 @@ impl Simd for Relaxed {
     const NAME: &'static str = "wasm relaxed-simd";
     const PAIRS_OF_STRIPES: bool = true;
     type W = v128;
-    type Sum = v128;
 
     simd128_operations!();
     multiplies_lines!();
+    sums_in_one_register!();
     relaxed_operations!();
 
     #[inline(always)]
@@ -122,11 +122,6 @@ impl Simd for Relaxed {
     }
 
     #[inline(always)]
-    fn start_unsigned(self, v: v128) -> v128 {
-        v
-    }
-
-    #[inline(always)]
     fn start_signed(self, less: v128) -> v128 {
         v128_and(i32x4_shl(less, 7), self.excess)
     }
@@ -136,21 +131,6 @@ impl Simd for Relaxed {
         // SAFETY: the reference is to the four bytes that are read; wasm loads need no alignment.
         let x = unsafe { v128_load32_splat(x.as_ptr().cast()) };
         i32x4_relaxed_dot_i8x16_i7x16_add(x, w, sum)
-    }
-
-    #[inline(always)]
-    fn dot_signed(self, sum: v128, w: v128, x: &[Quant; 4]) -> v128 {
-        self.dot_unsigned(sum, w, x)
-    }
-
-    #[inline(always)]
-    fn rows_unsigned(self, sum: v128) -> v128 {
-        sum
-    }
-
-    #[inline(always)]
-    fn rows_signed(self, sum: v128) -> v128 {
-        sum
     }
 }
 

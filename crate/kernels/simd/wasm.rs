@@ -198,8 +198,35 @@ macro_rules! multiplies_lines {
         }
     };
 }
+
+/// What a form has whose sums are four rows' sums in one register, signed or not.
+macro_rules! sums_in_one_register {
+    () => {
+        type Sum = v128;
+
+        #[inline(always)]
+        fn start_unsigned(self, v: v128) -> v128 {
+            v
+        }
+
+        #[inline(always)]
+        fn dot_signed(self, sum: v128, w: Self::W, x: &[Quant; 4]) -> v128 {
+            self.dot_unsigned(sum, w, x)
+        }
+
+        #[inline(always)]
+        fn rows_unsigned(self, sum: v128) -> v128 {
+            sum
+        }
+
+        #[inline(always)]
+        fn rows_signed(self, sum: v128) -> v128 {
+            sum
+        }
+    };
+}
 #[cfg(feature = "relaxed-simd")]
-pub(super) use {multiplies_lines, simd128_operations};
+pub(super) use {multiplies_lines, simd128_operations, sums_in_one_register};
 
 /// One sum a row of sums for pairs of columns: rows 0 and 1, rows 2 and 3.
 #[inline(always)]
@@ -298,10 +325,10 @@ impl Simd for Simd128Lines {
     const SUMS_IN_MEMORY: bool = true;
     /// 16-bit: the first two columns of all rows, the other two.
     type W = (v128, v128);
-    type Sum = v128;
 
     simd128_operations!();
     multiplies_lines!();
+    sums_in_one_register!();
 
     #[inline(always)]
     fn unsigned(self, v: v128) -> (v128, v128) {
@@ -311,11 +338,6 @@ impl Simd for Simd128Lines {
     #[inline(always)]
     fn signed(self, v: v128) -> (v128, v128) {
         columns(Simd128.signed(v))
-    }
-
-    #[inline(always)]
-    fn start_unsigned(self, v: v128) -> v128 {
-        v
     }
 
     #[inline(always)]
@@ -335,21 +357,6 @@ impl Simd for Simd128Lines {
         let (first, other) =
             unsafe { (v128_load32_splat(first.as_ptr().cast()), v128_load32_splat(other.as_ptr().cast())) };
         i32x4_add(i32x4_add(sum, i32x4_dot_i16x8(w.0, first)), i32x4_dot_i16x8(w.1, other))
-    }
-
-    #[inline(always)]
-    fn dot_signed(self, sum: v128, w: (v128, v128), x: &[Quant; 4]) -> v128 {
-        self.dot_unsigned(sum, w, x)
-    }
-
-    #[inline(always)]
-    fn rows_unsigned(self, sum: v128) -> v128 {
-        sum
-    }
-
-    #[inline(always)]
-    fn rows_signed(self, sum: v128) -> v128 {
-        sum
     }
 
     #[inline(never)]
