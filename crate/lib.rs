@@ -18,7 +18,8 @@ pub(crate) mod testing;
 pub mod threads;
 pub mod tokenizer;
 
-#[cfg(target_arch = "wasm32")]
+// The module of the kernels' tests does without: what nothing exports is not linked, which takes a minute.
+#[cfg(all(target_arch = "wasm32", not(feature = "checks")))]
 mod js;
 
 pub use error::{Code, Error, Result};

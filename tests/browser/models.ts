@@ -12,7 +12,9 @@ const folder = join(root, "target/browser-test-models");
 export default function writeModels(): void {
   const fixtures = process.env["QWENLET_BROWSER_MODELS"];
   if (fixtures) return;
-  execFileSync("cargo", ["run", "--quiet", "--release", "--example", "make_test_models", "--", folder], { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
+  const run = (program: string, ...args: string[]): unknown => execFileSync(program, args, { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
+  run("cargo", "build", "--quiet", "--release", "--workspace", "--example", "make_test_models");
+  run(join(root, "target/release/examples/make_test_models"), folder);
 }
 
 /** File name → path. */

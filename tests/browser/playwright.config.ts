@@ -10,13 +10,21 @@ export const CHROMIUM_ARGS = [
 const installed = process.env["QWENLET_CHROMIUM"] ?? "/usr/bin/chromium";
 export const EXECUTABLE = existsSync(installed) ? installed : undefined; // else Playwright's own
 
+const TIMED = ["gpu.spec.ts", "realsize.spec.ts"];
+
 export default defineConfig({
   testDir: ".",
   outputDir: "../../test-results",
   globalSetup: "./models.ts",
-  workers: 1, // the engine takes a whole core, the software GPU another
-  timeout: 120_000,
+  workers: 2,
+  timeout: 240_000,
   expect: { timeout: 30_000 },
+  // Most tests wait for the network or the software GPU half of their time. Those of time and rates have the machine for
+  // themselves: `cargo xtask test browser` runs one project after the other.
+  projects: [
+    { name: "beside", testIgnore: TIMED, workers: 2 },
+    { name: "alone", testMatch: TIMED, workers: 1 },
+  ],
   forbidOnly: process.env["CI"] !== undefined,
   reporter: [["list"]],
   use: {

@@ -70,7 +70,8 @@ test("the demo model is in the bundle of who imports it, and of no one else", as
 test("the bundle answers in a browser, from a sub-path, under a strict policy", { timeout: 120_000 }, async () => {
   const models = join(project, "models");
   mkdirSync(models);
-  run("cargo", ["run", "--release", "--quiet", "--example", "make_test_models", "--", models, "--only", "Q8_0"], root);
+  run("cargo", ["build", "--release", "--quiet", "--workspace", "--example", "make_test_models"], root);
+  run(join(root, "target/release/examples/make_test_models"), [models, "--only", "Q8_0"], root);
   const model = readdirSync(models).find((f) => f.startsWith("qwen3"));
   cpSync(join(models, model), join(project, "dist/model.gguf"));
   await visit(join(project, "dist"), "/some/place/", async (page, url) => {

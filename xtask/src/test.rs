@@ -137,20 +137,22 @@ fn bench() -> Result<()> {
 }
 
 /// A browser test is given the Chromium to use; what it serves and packs is what `build` made, the models that it loads
-/// are written by an example, and the native example says what to expect.
-fn browser_test(folder: &str) -> Result<()> {
+/// are written by an example, and the native example says what to expect. Built as `rust` builds them: else again.
+fn browser_test(folder: &str, args: &[&str]) -> Result<()> {
     let chromium = install::chromium()?;
-    run(cargo().args(["build", "--release", "--examples"]))?;
+    run(cargo().args(["build", "--release", "--workspace", "--examples"]))?;
     install::npm("xtask/serve")?;
     install::npm(folder)?;
-    run(program("npm", folder).arg("test").env("QWENLET_CHROMIUM", chromium))
+    run(program("npm", folder).args(["test", "--"]).args(args).env("QWENLET_CHROMIUM", chromium))
 }
 
 fn package() -> Result<()> {
-    browser_test("tests/package")
+    browser_test("tests/package", &[])
 }
 
 fn browser() -> Result<()> {
     build::checks()?;
-    browser_test("tests/browser")
+    let beside = browser_test("tests/browser", &["--project=beside"]);
+    let alone = browser_test("tests/browser", &["--project=alone"]);
+    beside.and(alone)
 }
