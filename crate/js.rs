@@ -7,41 +7,22 @@ mod fit;
 mod load;
 mod progress;
 mod threads;
+mod turn;
 
-use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
-use futures_util::future::LocalBoxFuture;
 use futures_util::lock::Mutex;
-use js_sys::{Function, Promise};
+use js_sys::Function;
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
-use web_sys::{AbortSignal, MessageChannel};
+use web_sys::AbortSignal;
 
 use crate::chat::Part;
 use crate::engine::{ChatRequest, Engine, EngineInfo, Event, GenerateOptions, Prompt, TokenLogprob};
 use crate::error::{Error, Result};
 use crate::source::Origin;
 use crate::tokenizer::{Special, Tokenizer};
-
-thread_local! {
-    static ON_PANIC: RefCell<Option<Function>> = const { RefCell::new(None) };
-}
-
-/// Call first: a panic is told to `on_panic` before it stops the instance for good.
-#[wasm_bindgen]
-pub fn start(on_panic: Function) {
-    ON_PANIC.set(Some(on_panic));
-    std::panic::set_hook(Box::new(|info| {
-        console_error_panic_hook::hook(info);
-        let told = ON_PANIC.take().map(|f| f.call1(&JsValue::NULL, &info.to_string().into()));
-        if let Some(Err(e)) = told {
-            web_sys::console::error_1(&e);
-        }
-    }));
-}
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -155,22 +136,6 @@ struct OneLogprob {
 
 fn go_on(signal: &AbortSignal) -> ControlFlow<()> {
     if signal.aborted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-}
-
-/// Lets the worker take its messages: an abort among them. A timer would do, but costs 4 ms.
-fn pause() -> LocalBoxFuture<'static, ()> {
-    let wait = || {
-        let channel = MessageChannel::new()?;
-        let promise = Promise::new(&mut |resolve, _| channel.port1().set_onmessage(Some(&resolve)));
-        channel.port2().post_message(&JsValue::NULL)?;
-        Ok::<_, JsValue>((promise, channel))
-    };
-    Box::pin(async move {
-        if let Ok((promise, channel)) = wait() {
-            let _ = JsFuture::from(promise).await; // nothing rejects it
-            channel.port1().close();
-        }
-    })
 }
 
 /// Hands an event to the caller. A listener that throws is the caller's own trouble, and is shown as such.

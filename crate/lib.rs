@@ -1,4 +1,8 @@
 //! Qwen language models inside a browser tab. `ARCHITECTURE.md` is the map; this file only lists the parts.
+#![cfg_attr(
+    feature = "checks",
+    allow(dead_code, reason = "the module of the kernels' tests exports nothing else")
+)]
 
 pub mod backend;
 pub mod chat;
@@ -21,5 +25,7 @@ pub mod tokenizer;
 // The module of the kernels' tests does without: what nothing exports is not linked, which takes a minute.
 #[cfg(all(target_arch = "wasm32", not(feature = "checks")))]
 mod js;
+#[cfg(target_arch = "wasm32")]
+mod panic;
 
 pub use error::{Code, Error, Result};

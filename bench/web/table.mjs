@@ -47,7 +47,9 @@ function others(lines) {
   const spread = (s, unit = "") => `${digits(s.median)}${unit} (${digits(s.min)}–${digits(s.max)})`;
   for (const line of lines) {
     const add = (what, value) => rows.push([what, title(line.model), value]);
-    if (line.figure === "threads") {
+    if (line.figure === "threads" && line.of === "read") {
+      add(`2 threads against 1, a plain read of memory: quietest of ${line.ratio.n} pairs`, `${line.quietest.toFixed(2)}× (all pairs ${spread(line.ratio)}); ${(line.perSecond.median / 1e9).toFixed(1)} GB/s`);
+    } else if (line.figure === "threads") {
       add(`2 threads against 1, ${line.of}, wall time: quietest of ${line.ratio.n} pairs`, `${line.quietest.toFixed(2)}× (all pairs ${spread(line.ratio)}); ${spread(line.perSecond)} tok/s`);
     } else if (line.figure === "load") {
       add("load from the cache to the first token, s", `${spread(line.firstTokenSeconds)}; reading the same bytes ${spread(line.readSeconds)}: ${digits(line.ratio.median)}×`);

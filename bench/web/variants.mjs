@@ -13,6 +13,7 @@ export const VARIANTS = {
   "candle": { engine: "candle" },
   "onnxruntime": { engine: "ort", threads: 1 },
   "memory read": { engine: "read" },
+  "memory read 2 threads": { engine: "read", threads: 2 },
   "qwenlet WebGPU": { engine: "qwenlet", backend: "webgpu" },
   "qwenlet WebGPU exact": { engine: "qwenlet", backend: "webgpu", precision: "exact" },
   // Its longer prompts end in an error on software adapters.

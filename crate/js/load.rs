@@ -12,7 +12,7 @@ use wasm_bindgen::prelude::*;
 use web_sys::{AbortSignal, Blob};
 
 use super::progress::Meter;
-use super::{Info, Model, from_js, go_on, pause, to_error, to_js};
+use super::{Info, Model, from_js, go_on, to_error, to_js, turn};
 use crate::engine::fit::{Candidate, Machine, WASM_BYTES};
 use crate::engine::{BackendChoice, Engine, LoadOptions, OpenPart, Precision, Progress, read_through};
 use crate::error::Result;
@@ -73,7 +73,7 @@ pub async fn load(
             context_length: options.context_length,
             machine: Some(Machine { wasm: Some(WASM_BYTES), ..Machine::default() }),
             others: options.others,
-            pause: Some(Rc::new(pause)),
+            pause: Some(Rc::new(turn::pause)),
             start_threads: super::threads::starter(),
             ..LoadOptions::default()
         };

@@ -125,6 +125,16 @@ impl<'a> SharedLines<'a> {
 }
 
 impl<'a, T> SharedLines<'a, T> {
+    /// Columns `offset .. offset + width` of these.
+    ///
+    /// # Panics
+    /// Where there are none such.
+    pub(crate) fn part(self, offset: usize, width: usize) -> Self {
+        let Shape { n, stride, offset: first, width: all } = self.shape;
+        assert!(offset + width <= all);
+        Self { shape: Shape { n, stride, offset: first + offset, width }, ..self }
+    }
+
     /// Whole lines of `width`.
     ///
     /// # Errors

@@ -11,6 +11,24 @@ pub(super) struct Candidate {
     pub(super) score: f32,
 }
 
+/// Values that are looked at together: the largest of a stretch is found several lanes at once, and tells of most
+/// stretches that nothing in them matters.
+pub(super) const STRETCH: usize = 256;
+
+/// The largest value; NaN where one is.
+pub(super) fn largest(scores: &[f32]) -> f32 {
+    // Once there, NaN stays: nothing is greater.
+    let greater = |a: f32, b: f32| if b > a || b.is_nan() { b } else { a };
+    let (lanes, rest) = scores.as_chunks::<8>();
+    let mut greatest = [f32::NEG_INFINITY; 8];
+    for lane in lanes {
+        for (a, &b) in greatest.iter_mut().zip(lane) {
+            *a = greater(*a, b);
+        }
+    }
+    greatest.iter().chain(rest).copied().fold(f32::NEG_INFINITY, greater)
+}
+
 /// Better first; equal scores by id. Scores are never NaN.
 fn order(a: &Candidate, b: &Candidate) -> Ordering {
     b.score.total_cmp(&a.score).then(a.id.cmp(&b.id))
@@ -50,12 +68,17 @@ impl Candidates {
         }
         let full = (2 * k).max(64);
         let mut threshold = f32::NEG_INFINITY;
-        for (id, &score) in (0..).zip(scores) {
+        for (first, stretch) in (0..).step_by(STRETCH).zip(scores.chunks(STRETCH)) {
             // Equal to the threshold loses: the one already in has the smaller id.
-            if score > threshold {
-                self.list.push(Candidate { id, score });
-                if self.list.len() == full {
-                    threshold = self.cut(k).unwrap_or(threshold);
+            if largest(stretch) <= threshold {
+                continue;
+            }
+            for (id, &score) in (first..).zip(stretch) {
+                if score > threshold {
+                    self.list.push(Candidate { id, score });
+                    if self.list.len() == full {
+                        threshold = self.cut(k).unwrap_or(threshold);
+                    }
                 }
             }
         }

@@ -18,7 +18,7 @@ pub(crate) use settings::Settings;
 
 use crate::engine::TokenLogprob;
 use crate::error::{Error, Result};
-use candidates::{Candidate, Candidates};
+use candidates::{Candidate, Candidates, STRETCH, largest};
 
 /// Chooses tokens. One sampler serves one answer: it remembers what was said (for the penalties) and how many tokens
 /// were drawn (for the stream of random numbers).
@@ -97,12 +97,12 @@ impl Sampler {
     pub fn sample(&mut self, logits: &[f32]) -> Result<u32> {
         let step = self.step;
         self.step = self.step.wrapping_add(1);
-        let scores = self.adjust(logits)?;
+        let best = self.adjust(logits)?;
         if self.settings.greedy {
-            return Ok(scores.best.id);
+            return Ok(best.id);
         }
         self.filter();
-        let chosen = noise::race(self.candidates.kept(), scores.best.score, &self.settings, step);
+        let chosen = noise::race(self.candidates.kept(), best.score, &self.settings, step);
         chosen.ok_or_else(|| Error::internal("the sampler was left without a candidate"))
     }
 
@@ -111,7 +111,7 @@ impl Sampler {
     /// # Errors
     /// As [`Sampler::sample`].
     pub fn distribution(&mut self, logits: &[f32]) -> Result<Vec<(u32, f64)>> {
-        let best = self.adjust(logits)?.best;
+        let best = self.adjust(logits)?;
         if self.params.temperature == 0.0 {
             return Ok(vec![(best.id, 1.0)]);
         }
@@ -148,8 +148,8 @@ impl Sampler {
         })
     }
 
-    /// Logits with bias and penalties into `scores`.
-    fn adjust(&mut self, logits: &[f32]) -> Result<Adjusted> {
+    /// Logits with bias and penalties into `scores`; the best of them.
+    fn adjust(&mut self, logits: &[f32]) -> Result<Candidate> {
         if logits.len() != self.n_vocab {
             return Err(Error::internal(format!(
                 "{} logits for a vocabulary of {}",
@@ -166,11 +166,15 @@ impl Sampler {
             let score = &mut self.scores[id as usize];
             *score = self.settings.penalized(*score, self.counts[id as usize]);
         }
-        // A GPU may take numbers next to 0 for 0, and has one zero.
-        for score in &mut self.scores {
-            *score = if score.abs() < f32::MIN_POSITIVE { 0.0 } else { *score };
+        let mut best = Best::default();
+        for stretch in self.scores.chunks_mut(STRETCH) {
+            // A GPU may take numbers next to 0 for 0, and has one zero.
+            for score in &mut *stretch {
+                *score = if score.abs() < f32::MIN_POSITIVE { 0.0 } else { *score };
+            }
+            best.look_at(stretch)?;
         }
-        Ok(Adjusted { best: finite_best(&self.scores)? })
+        best.found()
     }
 
     /// Top-k, top-p and min-p of `scores` into `candidates`.
@@ -226,10 +230,6 @@ fn merged(bias: &[(u32, f32)]) -> Vec<(u32, f32)> {
     merged
 }
 
-struct Adjusted {
-    best: Candidate,
-}
-
 pub(crate) fn broken_logit(id: u32, score: f32) -> Error {
     Error::internal(format!(
         "the logit of token {id} is {score}: the model's weights are broken, or a kernel of the backend is"
@@ -245,19 +245,43 @@ pub(crate) fn no_candidate() -> Error {
 /// # Errors
 /// `internal` where a value is NaN or +∞, or all are -∞.
 fn finite_best(scores: &[f32]) -> Result<Candidate> {
-    let mut best = Candidate { id: 0, score: f32::NEG_INFINITY };
-    for (id, &score) in (0u32..).zip(scores) {
-        if score.is_nan() || score == f32::INFINITY {
-            return Err(broken_logit(id, score));
-        }
-        if score > best.score {
-            best = Candidate { id, score };
-        }
+    let mut best = Best::default();
+    scores.chunks(STRETCH).try_for_each(|stretch| best.look_at(stretch))?;
+    best.found()
+}
+
+/// [`finite_best`] of scores that come in stretches.
+struct Best {
+    best: Candidate,
+    /// Scores that were looked at.
+    n: u32,
+}
+
+impl Default for Best {
+    fn default() -> Self {
+        Self { best: Candidate { id: 0, score: f32::NEG_INFINITY }, n: 0 }
     }
-    if best.score == f32::NEG_INFINITY {
-        return Err(no_candidate());
+}
+
+impl Best {
+    fn look_at(&mut self, stretch: &[f32]) -> Result<()> {
+        let largest = largest(stretch);
+        let broken = |score: &f32| score.is_nan() || *score == f32::INFINITY;
+        if broken(&largest) {
+            let at = stretch.iter().position(broken).unwrap_or(0);
+            return Err(broken_logit(self.n + at as u32, stretch[at]));
+        }
+        if largest > self.best.score {
+            let at = stretch.iter().position(|&score| score == largest).unwrap_or(0);
+            self.best = Candidate { id: self.n + at as u32, score: largest };
+        }
+        self.n += stretch.len() as u32;
+        Ok(())
     }
-    Ok(best)
+
+    fn found(self) -> Result<Candidate> {
+        if self.best.score == f32::NEG_INFINITY { Err(no_candidate()) } else { Ok(self.best) }
+    }
 }
 
 #[cfg(test)]

@@ -138,6 +138,34 @@ fn logprobs_are_of_the_logits_as_they_came() {
 }
 
 #[test]
+fn the_best_of_many_is_the_first_of_the_largest() {
+    arbtest::arbtest(|u| {
+        let n = u.int_in_range(1..=1200)?;
+        // Few values, so that many are equal.
+        let value = |u: &mut arbtest::arbitrary::Unstructured<'_>| {
+            Ok(match u.int_in_range(0..=40)? {
+                0 => f32::NEG_INFINITY,
+                1 => -0.0,
+                i => (i as f32 - 20.0) / 4.0,
+            })
+        };
+        let mut scores = (0..n).map(|_| value(u)).collect::<arbtest::arbitrary::Result<Vec<f32>>>()?;
+        let mut plain = None;
+        for (i, &score) in scores.iter().enumerate() {
+            if score > plain.map_or(f32::NEG_INFINITY, |(_, best)| best) {
+                plain = Some((i as u32, score));
+            }
+        }
+        assert_eq!(finite_best(&scores).ok().map(|best| (best.id, best.score)), plain);
+        let at = u.choose_index(n)?;
+        scores[at] = if u.arbitrary()? { f32::NAN } else { f32::INFINITY };
+        let message = finite_best(&scores).unwrap_err().to_string();
+        assert!(message.contains(&format!("token {at} is")), "{message}");
+        Ok(())
+    });
+}
+
+#[test]
 fn broken_logits_are_an_error() {
     for broken in [[0.0, f32::NAN], [0.0, f32::INFINITY], [f32::NEG_INFINITY; 2]] {
         for temperature in [0.0, 1.0] {

@@ -5,6 +5,7 @@ mod answer;
 mod pace;
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use web_time::Instant;
 
@@ -246,6 +247,7 @@ impl Session {
         let most = if g.options.logprobs.is_some() { 0 } else { backend.start_choosing(&answer.sampler)? };
         let mut ahead = (most > 0).then(|| Ahead::new(most, limit));
 
+        let mut turns = Turns { pause: g.pause, last: Instant::now() };
         let mut outcome = Outcome { cached_tokens: cached as u32, ..Outcome::aborted(g.prompt.len() as u32) };
         let start = Instant::now();
         let total = (g.prompt.len() - cached) as u32;
@@ -263,7 +265,7 @@ impl Session {
             }
             at = end;
             let done = (at - cached) as u32;
-            pause(g.pause).await;
+            turns.give().await;
             if on_event(Event::Prefill { done, total }).is_break() {
                 backend.stop_choosing();
                 return Ok(outcome);
@@ -289,7 +291,7 @@ impl Session {
                 None => self.run(backend, &[id], &[0])?,
             }
             id = self.next(backend, &mut answer, &mut ahead).await?;
-            pause(g.pause).await;
+            turns.give().await;
         }
         if ahead.is_some() {
             backend.stop_choosing();
@@ -323,8 +325,23 @@ impl Session {
 /// As many rows of logits as the engine prepares its backends for.
 pub(crate) const MAX_LOGIT_ROWS: usize = 8;
 
-async fn pause(pause: Option<&Pause>) {
-    if let Some(pause) = pause {
-        pause().await;
+/// How long the host may wait for its turn; to give it one costs some fraction of a millisecond.
+const TURN: Duration = Duration::from_millis(16);
+
+/// Turns of the host, for what it is told meanwhile: an abort, above all.
+struct Turns<'a> {
+    pause: Option<&'a Pause>,
+    last: Instant,
+}
+
+impl Turns<'_> {
+    /// Gives it one where it is time.
+    async fn give(&mut self) {
+        if let Some(pause) = self.pause
+            && self.last.elapsed() >= TURN
+        {
+            pause().await;
+            self.last = Instant::now();
+        }
     }
 }

@@ -40,7 +40,7 @@ export const Cache = {
    */
   download(source: ModelSource, options: DownloadOptions = {}): Promise<string> {
     return once((worker) => transfer(worker, source, options, "required",
-      (api, job, request, onEvent, fetcher) => api.download(job, request, onEvent, fetcher)));
+      (api, job, request, fetcher) => api.download(job, request, fetcher)));
   },
 
   /** Reads a model and compares every piece with what was stored. */

@@ -1,7 +1,7 @@
 /** What loads and downloads have in common: checked options, and what is reported on the way. */
 import { QwenletError } from "./errors.js";
 import { pageFetch } from "./fetcher.js";
-import { callback, type WorkerHandle } from "./rpc.js";
+import type { WorkerHandle } from "./rpc.js";
 import { resolveSource } from "./source.js";
 import type { DownloadOptions, FetchFunction, ModelSource, TransferOptions } from "./types.js";
 import type { LoadEvent, PageFetch, WireDownload, WireTransfer } from "./wire.js";
@@ -11,7 +11,7 @@ type Api = Parameters<Parameters<WorkerHandle["job"]>[1]>[0];
 /** Calls a verb of the worker that takes a model's bytes. */
 export async function transfer<T>(
   worker: WorkerHandle, source: ModelSource, options: DownloadOptions, cache: WireDownload["cache"],
-  verb: (api: Api, job: number, request: WireDownload, onEvent: (event: LoadEvent) => void, fetcher?: PageFetch) => Promise<T>,
+  verb: (api: Api, job: number, request: WireDownload, fetcher?: PageFetch) => Promise<T>,
 ): Promise<T> {
   const request: WireDownload = {
     source: resolveSource(source, globalThis.document?.baseURI ?? globalThis.location.href),
@@ -28,7 +28,7 @@ export async function transfer<T>(
   };
   if (options.signal?.aborted) throw QwenletError.aborted(options.signal);
   if (options.persist) await persist();
-  return worker.job(options.signal, (api, job) => verb(api, job, request, callback(listener), fetcher && pageFetch(fetcher)));
+  return worker.job(options.signal, (api, job) => verb(api, job, request, fetcher && pageFetch(fetcher)), listener);
 }
 
 /** Asks the browser to keep this site's storage when space gets scarce; whether it will. */

@@ -4,7 +4,7 @@ import { QwenletError } from "./errors.js";
 import { candidates, fits, type Fit, type FitOptions } from "./fits.js";
 import { probe } from "./probe.js";
 import { chatPrompt, chatRequest, completionRequest, type Request } from "./request.js";
-import { callback, WorkerHandle } from "./rpc.js";
+import { WorkerHandle } from "./rpc.js";
 import { Stream } from "./stream.js";
 import { canShareMemory, chooseVariant, defaultThreads, howToGetThreads } from "./variant.js";
 import type {
@@ -44,7 +44,7 @@ export class Engine {
     const worker = await WorkerHandle.start(chooseVariant(engine.threads, options.variant));
     try {
       const info = await transfer(worker, source, options, cache,
-        (api, job, request, onEvent, fetcher) => api.load(job, { ...request, options: engine }, onEvent, fetcher));
+        (api, job, request, fetcher) => api.load(job, { ...request, options: engine }, fetcher));
       const couldHaveMore = info.backend === "cpu" && engine.threads > 1 && !canShareMemory();
       return new Engine(worker, couldHaveMore ? { ...info, threadsHint: howToGetThreads() } : info);
     } catch (thrown) {
@@ -143,7 +143,7 @@ export class Engine {
         else if (event.type === "tail") onPiece({ text: event.text, parts: event.parts, ids: [], logprobs: [] });
         else options.onEvent?.(event);
       };
-      const outcome = await this.#worker.job(signal, (api, job) => api.generate(job, request.prompt, request.options, callback(listener)));
+      const outcome = await this.#worker.job(signal, (api, job) => api.generate(job, request.prompt, request.options), listener);
       if (outcome.finish === "aborted") throw QwenletError.aborted(signal);
       start();
       return outcome;

@@ -3,7 +3,7 @@ import * as Comlink from "comlink";
 
 import { QwenletError } from "./errors.js";
 import { chooseVariant, withoutThreads, type Variant } from "./variant.js";
-import type { FatalMessage, WorkerApi } from "./wire.js";
+import type { EventMessage, FatalMessage, WorkerApi } from "./wire.js";
 import { startWorker } from "./workers.js";
 
 type Remote = Comlink.Remote<WorkerApi>;
@@ -14,6 +14,8 @@ export class WorkerHandle {
   readonly #dead: Promise<never>;
   #die!: (error: QwenletError) => void;
   #nextJob = 1;
+  /** Of jobs that are running. */
+  readonly #listeners = new Map<number, (event: never) => void>();
   /** Why the worker is gone, once it is. */
   gone: QwenletError | undefined;
 
@@ -21,8 +23,9 @@ export class WorkerHandle {
     this.#dead = new Promise((_, reject) => (this.#die = reject));
     this.#dead.catch(() => {}); // every call races against it; without a call there is nobody to tell
     this.#worker = startWorker(variant);
-    this.#worker.addEventListener("message", ({ data }: MessageEvent<Partial<FatalMessage> | null>) => {
+    this.#worker.addEventListener("message", ({ data }: MessageEvent<Partial<FatalMessage & EventMessage> | null>) => {
       if (data?.fatal) this.terminate(QwenletError.from(data.fatal));
+      else if (data?.job !== undefined) this.#tell(data.job, data.event as never);
     });
     this.#worker.addEventListener("error", (event) => {
       const what = event.message || "its script could not be loaded (are the package's worker scripts served beside index.js, and does the page's CSP allow worker-src 'self'?)";
@@ -59,16 +62,27 @@ export class WorkerHandle {
     }
   }
 
-  /** Calls a verb that the signal can cancel. */
-  async job<T>(signal: AbortSignal | undefined, verb: (api: Remote, job: number) => Promise<T>): Promise<T> {
+  /** Calls a verb that the signal can cancel. `listener` gets its events, all of them before its result. */
+  async job<T, E = never>(signal: AbortSignal | undefined, verb: (api: Remote, job: number) => Promise<T>, listener?: (event: E) => void): Promise<T> {
     if (signal?.aborted) throw QwenletError.aborted(signal);
     const job = this.#nextJob++;
+    if (listener) this.#listeners.set(job, listener);
     const cancel = (): void => void this.call((api) => api.cancel(job)).catch(() => {}); // a dead worker is as good as cancelled
     signal?.addEventListener("abort", cancel, { once: true });
     try {
       return await this.call((api) => verb(api, job));
     } finally {
+      this.#listeners.delete(job);
       signal?.removeEventListener("abort", cancel);
+    }
+  }
+
+  /** An exception in a listener is the page's own, and is reported as such. */
+  #tell(job: number, event: never): void {
+    try {
+      this.#listeners.get(job)?.(event);
+    } catch (thrown) {
+      reportError(thrown);
     }
   }
 
@@ -79,17 +93,6 @@ export class WorkerHandle {
     this.#worker.terminate();
     this.#die(why);
   }
-}
-
-/** A callback that the worker may call. An exception in it is the page's own, and is reported as such. */
-export function callback<E>(listener: (event: E) => void): (event: E) => void {
-  return Comlink.proxy((event: E) => {
-    try {
-      listener(event);
-    } catch (thrown) {
-      reportError(thrown);
-    }
-  });
 }
 
 function unloaded(why: QwenletError): QwenletError {

@@ -130,26 +130,36 @@ export interface PageFetch {
   close(request: number): void;
 }
 
-/** The verbs of the worker. `job` names a call that {@link WorkerApi.cancel} can end. */
+/**
+ * The verbs of the worker. `job` names a call that {@link WorkerApi.cancel} can end, and whose events are posted as
+ * {@link EventMessage}s: outside the RPC, which would answer each of them, and in one line with the call's result.
+ */
 export interface WorkerApi {
   /** Resolves when the module runs; every verb waits for that. */
   boot(): Promise<void>;
   /** Reads at most the header of the source. */
   fits(job: number, request: WireFit, fetcher?: PageFetch): Promise<Fit>;
-  /** `fetcher` makes the requests of a `url` source in place of `fetch`. */
-  load(job: number, request: WireLoad, onEvent: (event: LoadEvent) => void, fetcher?: PageFetch): Promise<EngineInfo>;
-  generate(job: number, prompt: WirePrompt, options: WireOptions, onEvent: (event: AnswerEvent) => void): Promise<WireOutcome>;
+  /** Its events are {@link LoadEvent}s. `fetcher` makes the requests of a `url` source in place of `fetch`. */
+  load(job: number, request: WireLoad, fetcher?: PageFetch): Promise<EngineInfo>;
+  /** Its events are {@link AnswerEvent}s. */
+  generate(job: number, prompt: WirePrompt, options: WireOptions): Promise<WireOutcome>;
   cancel(job: number): void;
   tokenize(text: string, special: boolean): Promise<number[]>;
   detokenize(ids: number[]): Promise<string>;
   countTokens(request: WireChat): Promise<number>;
   memory(): Promise<MemoryUse>;
-  /** The id that the cache has the model under. */
-  download(job: number, request: WireDownload, onEvent: (event: LoadEvent) => void, fetcher?: PageFetch): Promise<string>;
+  /** The id that the cache has the model under. Its events are {@link LoadEvent}s. */
+  download(job: number, request: WireDownload, fetcher?: PageFetch): Promise<string>;
   cacheList(): Promise<CachedModel[]>;
   cacheDelete(id: string): Promise<boolean>;
   cacheEvict(bytes: number): Promise<CachedModel[]>;
   cacheVerify(job: number, id: string): Promise<Verified>;
+}
+
+/** Something that happens while a job runs. */
+export interface EventMessage {
+  job: number;
+  event: LoadEvent | AnswerEvent;
 }
 
 /** Posted outside the RPC when the worker cannot go on. */

@@ -8,9 +8,7 @@ import type { Fit } from "./fits.js";
 import { beReader, expectReads, READER, readElsewhere } from "./reader.js";
 import { beThread, startThreads, THREAD } from "./threads.js";
 import type { CachedModel, EngineInfo, MemoryUse, Verified } from "./types.js";
-import type { FatalMessage, WireOutcome, WireSource, WorkerApi } from "./wire.js";
-
-type Emit<E> = ((event: E) => unknown) & { [Comlink.releaseProxy]?: () => void };
+import type { EventMessage, FatalMessage, WireOutcome, WireSource, WorkerApi } from "./wire.js";
 
 const jobs = new Map<number, AbortController>();
 let model: Model | undefined;
@@ -70,18 +68,14 @@ async function verb<T>(run: (wasm: { memory: WebAssembly.Memory }) => T | Promis
   }
 }
 
-/** A verb with events, which {@link WorkerApi.cancel} can end. */
-function job<T, E>(id: number, emit: Emit<E>, run: (signal: AbortSignal, onEvent: (event: E) => void) => Promise<T>): Promise<T> {
+/** A verb that {@link WorkerApi.cancel} can end, and that may post events. */
+function job<T>(id: number, run: (signal: AbortSignal, emit: (event: EventMessage["event"]) => void) => Promise<T>): Promise<T> {
   const controller = new AbortController();
   jobs.set(id, controller);
-  let last: unknown;
   return verb(async () => {
     try {
-      return await run(controller.signal, (event) => (last = emit(event)));
+      return await run(controller.signal, (event) => self.postMessage({ job: id, event } satisfies EventMessage));
     } finally {
-      // The result takes another way than the events: let it not overtake them.
-      await last;
-      emit[Comlink.releaseProxy]?.();
       jobs.delete(id);
     }
   });
@@ -106,10 +100,10 @@ function onThreads(n: number, pool: number, module: WebAssembly.Module, memory: 
 const api: WorkerApi = {
   boot: () => verb(() => {}),
   fits: (id, request, fetcher) =>
-    job(id, () => {}, async (signal) => (await fits(...transferred(request), signal, fetcher && workerFetch(fetcher))) as Fit),
-  load: (id, request, onEvent, fetcher) => {
+    job(id, async (signal) => (await fits(...transferred(request), signal, fetcher && workerFetch(fetcher))) as Fit),
+  load: (id, request, fetcher) => {
     if (request.cache !== "off" || request.source.kind === "cached") expectReads();
-    return job(id, onEvent, async (signal, emit) => {
+    return job(id, async (signal, emit) => {
       if (model) throw { code: "invalid-argument", message: "This worker has a model already." } satisfies PlainError;
       const { threads, ...options } = request.options;
       if (threads > 1) use_threads(threads, onThreads);
@@ -117,11 +111,11 @@ const api: WorkerApi = {
       return model.info() as EngineInfo;
     });
   },
-  download: (id, request, onEvent, fetcher) =>
-    job(id, onEvent, async (signal, emit) =>
+  download: (id, request, fetcher) =>
+    job(id, async (signal, emit) =>
       (await download(...transferred(request), signal, emit, fetcher && workerFetch(fetcher))) as string),
-  generate: (id, prompt, options, onEvent) =>
-    job(id, onEvent, async (signal, emit) => (await loaded().generate(prompt, options, signal, emit)) as WireOutcome),
+  generate: (id, prompt, options) =>
+    job(id, async (signal, emit) => (await loaded().generate(prompt, options, signal, emit)) as WireOutcome),
   cancel: (id) => jobs.get(id)?.abort(),
   tokenize: (text, special) => verb(() => [...loaded().tokenize(text, special)]),
   detokenize: (ids) => verb(() => loaded().detokenize(Uint32Array.from(ids))),
@@ -130,7 +124,7 @@ const api: WorkerApi = {
   cacheList: () => verb(async () => (await cache_list()) as CachedModel[]),
   cacheDelete: (id) => verb(() => cache_delete(id)),
   cacheEvict: (bytes) => verb(async () => (await cache_evict(bytes)) as CachedModel[]),
-  cacheVerify: (id, model) => job(id, () => {}, async (signal) => (await cache_verify(model, signal)) as Verified),
+  cacheVerify: (id, model) => job(id, async (signal) => (await cache_verify(model, signal)) as Verified),
 };
 
 if (helps) helps();

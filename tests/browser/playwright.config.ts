@@ -10,7 +10,7 @@ export const CHROMIUM_ARGS = [
 const installed = process.env["QWENLET_CHROMIUM"] ?? "/usr/bin/chromium";
 export const EXECUTABLE = existsSync(installed) ? installed : undefined; // else Playwright's own
 
-const TIMED = ["gpu.spec.ts", "realsize.spec.ts"];
+const TIMED = ["gpu.spec.ts", "realsize.spec.ts", "download.spec.ts"];
 
 export default defineConfig({
   testDir: ".",
@@ -19,8 +19,8 @@ export default defineConfig({
   workers: 2,
   timeout: 240_000,
   expect: { timeout: 30_000 },
-  // Most tests wait for the network or the software GPU half of their time. Those of time and rates have the machine for
-  // themselves: `cargo xtask test browser` runs one project after the other.
+  // Most tests wait for the network or the software GPU half of their time. Those of rates, and of what
+  // has arrived when a connection breaks, have the machine for themselves: `cargo xtask test browser` runs one project after the other.
   projects: [
     { name: "beside", testIgnore: TIMED, workers: 2 },
     { name: "alone", testMatch: TIMED, workers: 1 },

@@ -4,6 +4,9 @@ import { expect, test, type Api } from "./fixtures.ts";
 import { serveHooked } from "./hooked.ts";
 import { QWEN2 } from "./models.ts";
 
+// The slowest tests: they are shared out one by one.
+test.describe.configure({ mode: "parallel" });
+
 /** Damages the products of these kernels. */
 function damage(kernels: RegExp): () => void {
   const text = `() => {

@@ -19,6 +19,7 @@ use crate::kernels::matmul::{Activations, Matrix};
 use crate::kernels::simd;
 use crate::kernels::store_kv::cpu::padded;
 use crate::kernels::zeros;
+use crate::plan::merge::{Merged, merge};
 use crate::plan::state::{PageCopy, PageId};
 use crate::plan::{Batch, BufferId, Layout, Op, Plan, RowSet, Slice, WeightId, WeightKind};
 use crate::quant;
@@ -39,6 +40,7 @@ pub struct CpuBackend {
 /// # Errors
 /// `internal` for a weight whose rows are not whole blocks.
 pub fn footprint(plan: &Plan, limits: RunLimits) -> Result<Footprint> {
+    let plan = &merge(plan).plan;
     let weights = plan.weights.iter().map(|w| match w.kind {
         WeightKind::Matrix => Matrix::bytes_of(w.ty, w.rows as usize, w.cols as usize),
         WeightKind::Vector => Ok(4 * u64::from(w.cols)),
@@ -78,6 +80,8 @@ fn longest_query(plan: &Plan) -> (usize, usize) {
 #[derive(Debug)]
 struct Prepared {
     plan: Arc<Plan>,
+    /// Where each buffer of the plan that was given is in `plan`, which has those merged that products of one input write.
+    places: Vec<Slice>,
     pool: Rc<Pool>,
     limits: RunLimits,
     layout: Layout,
@@ -139,7 +143,8 @@ impl CpuBackend {
 }
 
 impl Prepared {
-    fn new(plan: Arc<Plan>, limits: RunLimits, pool: Rc<Pool>) -> Result<Self> {
+    fn new(plan: &Plan, limits: RunLimits, pool: Rc<Pool>) -> Result<Self> {
+        let Merged { plan, places } = merge(plan);
         let layout = if limits.keep_buffers { Layout::separate(&plan) } else { Layout::shared(&plan, &[]) };
         let scratch = layout
             .slots
@@ -177,7 +182,8 @@ impl Prepared {
             sin: zeros(limits.max_rows * n_freqs, || "rotation tables".to_owned())?,
             n_rows: 0,
             n_outputs: 0,
-            plan,
+            plan: Arc::new(plan),
+            places,
             pool,
             limits,
             layout,
@@ -259,7 +265,7 @@ impl Backend for CpuBackend {
     fn prepare(&mut self, plan: Arc<Plan>, limits: RunLimits) -> LocalBoxFuture<'_, Result<()>> {
         // What was prepared before is given back first: two models need not fit at once.
         self.prepared = None;
-        Box::pin(ready(Prepared::new(plan, limits, Rc::clone(&self.pool)).map(|p| self.prepared = Some(p))))
+        Box::pin(ready(Prepared::new(&plan, limits, Rc::clone(&self.pool)).map(|p| self.prepared = Some(p))))
     }
 
     fn upload(&mut self, weight: WeightId, first_row: u32, bytes: &[u8]) -> Result<()> {
@@ -289,10 +295,13 @@ impl Backend for CpuBackend {
 
     fn read_buffer(&mut self, id: BufferId) -> LocalBoxFuture<'_, Result<Vec<f32>>> {
         Box::pin(ready(self.prepared().and_then(|p| {
-            if !p.limits.keep_buffers || id.0 as usize >= p.plan.buffers.len() {
+            let place = p.places.get(id.0 as usize).filter(|_| p.limits.keep_buffers);
+            let Some(place) = place else {
                 return Err(Error::internal(format!("buffer {} is not kept", id.0)));
-            }
-            Ok(p.lines(id).to_vec())
+            };
+            let columns = place.offset as usize..(place.offset + place.width) as usize;
+            let lines = p.lines(place.buffer).chunks_exact(p.plan.buffer(place.buffer).width as usize);
+            Ok(lines.flat_map(|line| &line[columns.clone()]).copied().collect())
         })))
     }
 

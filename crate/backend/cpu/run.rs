@@ -4,10 +4,25 @@ use super::{Prepared, WeightData};
 use crate::error::{Error, Result, ResultExt};
 use crate::kernels::attention::cpu::Attention;
 use crate::kernels::attention::{self, tasks::Tasks};
-use crate::kernels::matmul::Matrix;
+use crate::kernels::matmul::{self, Matrix, Projection};
 use crate::kernels::{Lines, LinesMut, check, rms_norm, rope, select_rows, silu_mul};
 use crate::plan::state::PAGE_TOKENS;
 use crate::plan::{Batch, Op, RowSet, Slice, WeightId};
+
+/// Products that are computed together, at most.
+const MAX_PRODUCTS: usize = 4;
+
+/// Operations one by one, but products of one input into one buffer together.
+fn steps(ops: &[Op]) -> impl Iterator<Item = &[Op]> {
+    let together = |a: &Op, b: &Op| match (a, b) {
+        (
+            Op::MatMul { x, out, accumulate: false, .. },
+            Op::MatMul { x: other, out: next, accumulate: false, .. },
+        ) => x == other && out.buffer == next.buffer && out.offset + out.width <= next.offset,
+        _ => false,
+    };
+    ops.chunk_by(together).flat_map(|ops| ops.chunks(MAX_PRODUCTS))
+}
 
 impl Prepared {
     /// Runs the plan over the batch's rows; returns the bytes of weights that it read.
@@ -27,9 +42,10 @@ impl Prepared {
         }
         self.attention.cut(batch.rows);
         let plan = self.plan.clone();
-        let mut read = 0;
-        for (i, op) in plan.ops.iter().enumerate() {
-            read += self.op(op, batch).context(|| format!("operation {i}"))?;
+        let (mut read, mut at) = (0, 0);
+        for ops in steps(&plan.ops) {
+            read += self.step(ops, batch).context(|| format!("operation {at}"))?;
+            at += ops.len();
         }
         Ok(read)
     }
@@ -63,8 +79,9 @@ impl Prepared {
         Ok(())
     }
 
-    /// Runs one operation; returns the bytes of weights that it read.
-    fn op(&mut self, op: &Op, batch: &Batch<'_>) -> Result<u64> {
+    /// Runs operations that write one buffer; returns the bytes of weights that they read.
+    fn step(&mut self, ops: &[Op], batch: &Batch<'_>) -> Result<u64> {
+        let op = &ops[0];
         // The output leaves its slot while inputs are read from theirs; nothing is allocated.
         let Some(out_id) = op.writes() else {
             if let Op::StoreKv { layer, k, v } = op {
@@ -77,7 +94,10 @@ impl Prepared {
         }
         let slot = self.layout.slot(out_id);
         let mut memory = std::mem::take(&mut self.scratch[slot]);
-        let result = self.op_into(op, batch, &mut memory);
+        let result = match op {
+            Op::MatMul { .. } => self.products(ops, &mut memory),
+            _ => self.op_into(op, batch, &mut memory),
+        };
         self.scratch[slot] = memory;
         result
     }
@@ -96,21 +116,6 @@ impl Prepared {
             Op::RmsNorm { x, weight, eps, out } => {
                 let weight = self.vector(weight)?;
                 rms_norm::forward(self.lines_of(x)?, weight, eps, self.out(memory, out)?)?;
-            }
-            Op::MatMul { x, weight, bias, out, accumulate } => {
-                let quantized = self.matrix(weight)?.takes_quantized();
-                if quantized && self.input != Some(x) {
-                    let mut activations = std::mem::take(&mut self.activations);
-                    let quantize = self.lines_of(x).and_then(|x| activations.quantize(x, &self.pool));
-                    self.activations = activations;
-                    quantize?;
-                    self.input = Some(x);
-                }
-                let matrix = self.matrix(weight)?;
-                let bias = bias.map(|b| self.vector(b)).transpose()?;
-                let out = self.out(memory, out)?;
-                matrix.multiply(self.lines_of(x)?, &self.activations, bias, accumulate, out, &self.pool)?;
-                read = matrix.bytes() as u64;
             }
             Op::Rope { x, head_dim } => {
                 let used = self.n_rows * self.plan.rope.freqs.len();
@@ -137,9 +142,51 @@ impl Prepared {
             Op::SelectRows { x, out } => {
                 select_rows::reference(batch.rows, self.lines_of(x)?, self.out(memory, out)?)?;
             }
-            Op::StoreKv { .. } => return Err(Error::internal("store_kv writes no buffer")),
+            Op::MatMul { .. } | Op::StoreKv { .. } => {
+                return Err(Error::internal(format!("{op:?} is no operation on its own buffer")));
+            }
         }
         Ok(read)
+    }
+
+    /// Products of one input.
+    fn products(&mut self, ops: &[Op], memory: &mut [f32]) -> Result<u64> {
+        let Op::MatMul { x, out, accumulate, .. } = ops[0] else {
+            return Err(Error::internal(format!("{:?} is no product", ops[0])));
+        };
+        let matrices =
+            ops.iter().filter_map(|op| if let Op::MatMul { weight, .. } = op { Some(*weight) } else { None });
+        let mut quantized = false;
+        let mut read = 0;
+        for weight in matrices {
+            let matrix = self.matrix(weight)?;
+            quantized |= matrix.takes_quantized();
+            read += matrix.bytes() as u64;
+        }
+        if quantized && self.input != Some(x) {
+            let mut activations = std::mem::take(&mut self.activations);
+            let quantize = self.lines_of(x).and_then(|x| activations.quantize(x, &self.pool));
+            self.activations = activations;
+            quantize?;
+            self.input = Some(x);
+        }
+        let mut products = [self.projection(&ops[0])?; MAX_PRODUCTS];
+        for (product, op) in products.iter_mut().zip(ops) {
+            *product = self.projection(op)?;
+        }
+        let whole = Slice { buffer: out.buffer, offset: 0, width: self.plan.buffer(out.buffer).width };
+        let mut out = self.out(memory, whole)?;
+        let (x, products) = (self.lines_of(x)?, &products[..ops.len()]);
+        matmul::multiply(products, x, &self.activations, accumulate, &mut out, &self.pool)?;
+        Ok(read)
+    }
+
+    fn projection(&self, op: &Op) -> Result<Projection<'_>> {
+        let Op::MatMul { weight, bias, out, .. } = *op else {
+            return Err(Error::internal(format!("{op:?} is no product")));
+        };
+        let bias = bias.map(|b| self.vector(b)).transpose()?;
+        Ok(Projection { matrix: self.matrix(weight)?, bias, offset: out.offset as usize })
     }
 
     fn store_kv(&mut self, layer: u32, k: Slice, v: Slice, batch: &Batch<'_>) -> Result<()> {

@@ -167,8 +167,7 @@ impl Matrix {
         Ok(())
     }
 
-    /// [`reference`](super::reference) with this weight, as fast as this machine can. `quantized` holds `x` in eight
-    /// bits where [`Matrix::takes_quantized`]. The result is the same whatever the number of threads.
+    /// [`reference`](super::reference) with this weight, as fast as this machine can; see [`multiply`].
     ///
     /// # Errors
     /// `internal` where shapes do not fit.
@@ -181,42 +180,87 @@ impl Matrix {
         mut out: LinesMut<'_>,
         pool: &Pool,
     ) -> Result<()> {
+        let whole = Projection { matrix: self, bias, offset: 0 };
+        check(out.width() == self.rows, "matmul", || format!("{} rows for {}", self.rows, out.width()))?;
+        multiply(&[whole], x, quantized, accumulate, &mut out, pool)
+    }
+
+    fn check(&self, x: Lines<'_>, quantized: &Activations, bias: Option<&[f32]>, lines: usize) -> Result<()> {
         check(
-            x.n() == out.n()
-                && x.width() == self.cols
-                && out.width() == self.rows
-                && bias.is_none_or(|b| b.len() == self.rows),
+            x.n() == lines && x.width() == self.cols && bias.is_none_or(|b| b.len() == self.rows),
             "matmul",
-            || {
-                format!(
-                    "[{}, {}] by [{}, {}] into [{}, {}]",
-                    x.n(),
-                    x.width(),
-                    self.rows,
-                    self.cols,
-                    out.n(),
-                    out.width()
-                )
-            },
+            || format!("[{}, {}] by [{}, {}]", x.n(), x.width(), self.rows, self.cols),
         )?;
-        self.check_complete("matmul")?;
-        let out = SharedLines::new(&mut out);
-        let product =
-            |stripes| Product { tiles: &self.data, cols: self.cols, bias, accumulate, out, stripes };
-        let n_stripes = self.rows.div_ceil(TILE_ROWS);
-        match self.ty.format().cpu.multiply {
-            Multiply::Float(multiply) => {
-                pool.split(n_stripes, LEAST_STRIPES, |stripes| multiply(product(stripes), x));
+        let fits = quantized.n() == x.n() && quantized.width() * 32 == x.width();
+        check(fits || !self.takes_quantized(), "matmul", || {
+            "the quantized activations are not the input's".to_owned()
+        })?;
+        self.check_complete("matmul")
+    }
+
+    fn n_stripes(&self) -> usize {
+        self.rows.div_ceil(TILE_ROWS)
+    }
+}
+
+/// A product with a matrix.
+#[derive(Debug, Clone, Copy)]
+pub struct Projection<'a> {
+    pub matrix: &'a Matrix,
+    pub bias: Option<&'a [f32]>,
+    /// Column of the output where the matrix's first row comes.
+    pub offset: usize,
+}
+
+/// Products of one input, added to what the output holds where `accumulate`: one loop for all, for threads that meet
+/// after each product wait for each other each time. `quantized` holds `x` in eight bits where one of the matrices
+/// [takes that](Matrix::takes_quantized). The result is the same whatever the number of threads.
+///
+/// # Errors
+/// `internal` where shapes do not fit.
+pub fn multiply(
+    products: &[Projection<'_>],
+    x: Lines<'_>,
+    quantized: &Activations,
+    accumulate: bool,
+    out: &mut LinesMut<'_>,
+    pool: &Pool,
+) -> Result<()> {
+    let out = SharedLines::new(out);
+    let mut end = 0;
+    for p in products {
+        p.matrix.check(x, quantized, p.bias, out.n())?;
+        let apart = p.offset >= end;
+        end = p.offset + p.matrix.rows;
+        check(apart && end <= out.width(), "matmul", || {
+            format!("columns {} .. {end} of {}, behind others", p.offset, out.width())
+        })?;
+    }
+    let n_stripes = products.iter().map(|p| p.matrix.n_stripes()).sum();
+    pool.split(n_stripes, LEAST_STRIPES, |part| {
+        let mut first = 0;
+        for &Projection { matrix, bias, offset } in products {
+            let all = first..first + matrix.n_stripes();
+            let stripes = part.start.max(all.start)..part.end.min(all.end);
+            first = all.end;
+            if stripes.is_empty() {
+                continue;
             }
-            Multiply::Quantized(multiply) => {
-                check(quantized.n() == x.n() && quantized.width() * 32 == x.width(), "matmul", || {
-                    "the quantized activations are not the input's".to_owned()
-                })?;
-                pool.split(n_stripes, LEAST_STRIPES, |stripes| multiply(product(stripes), quantized));
+            let product = Product {
+                tiles: &matrix.data,
+                cols: matrix.cols,
+                bias,
+                accumulate,
+                out: out.part(offset, matrix.rows),
+                stripes: stripes.start - all.start..stripes.end - all.start,
+            };
+            match matrix.ty.format().cpu.multiply {
+                Multiply::Float(multiply) => multiply(product, x),
+                Multiply::Quantized(multiply) => multiply(product, quantized),
             }
         }
-        Ok(())
-    }
+    });
+    Ok(())
 }
 
 /// Stripes that are worth another thread's attention: some microseconds of work.

@@ -21,8 +21,8 @@ pub(crate) fn round_to_bytes(x: &mut [f32]) {
 }
 
 pub use activations::Activations;
-pub use matrix::Matrix;
 pub(crate) use matrix::{Cpu, Product};
+pub use matrix::{Matrix, Projection, multiply};
 
 use super::{Lines, LinesMut, check};
 use crate::error::{Error, Result};

@@ -232,3 +232,53 @@ fn threads_change_no_bit() {
         }
     }
 }
+
+#[cfg(test)]
+#[test]
+fn products_of_one_input_are_those_of_each_alone() {
+    const COLS: usize = 512;
+    const WIDTH: usize = 132;
+    let mut rng = Rng::new(23);
+    let pool = Pool::new(3).unwrap();
+    for (i, format) in FORMATS.iter().enumerate() {
+        // Others beside it, so that what takes rounded activations is beside what does not.
+        let formats = [format, &FORMATS[(i + 1) % FORMATS.len()], &FORMATS[(i + 5) % FORMATS.len()]];
+        let places = [(0, 101), (104, 12), (120, 7)];
+        let matrices = [0, 1, 2].map(|k| {
+            let rows = places[k].1;
+            let blocks = random_blocks(&mut rng, formats[k].ty, rows * COLS / formats[k].block_elems);
+            let mut matrix = Matrix::new(formats[k].ty, rows, COLS).unwrap();
+            matrix.write_rows(0, &blocks).unwrap();
+            (matrix, (0..rows).map(|_| rng.value()).collect::<Vec<f32>>())
+        });
+        for n in [1, 9] {
+            let x = input(&mut rng, n, COLS);
+            let x = Lines::packed(&x, COLS).unwrap();
+            let mut activations = Activations::new(n, COLS).unwrap();
+            activations.quantize(x, &pool).unwrap();
+            let products = |offsets: [usize; 3]| {
+                [0, 1, 2].map(|k| {
+                    let (matrix, bias) = &matrices[k];
+                    Projection { matrix, bias: Some(bias), offset: offsets[k] }
+                })
+            };
+            let mut out = vec![7.0; n * WIDTH];
+            let mut together = LinesMut::packed(&mut out, WIDTH).unwrap();
+            let all = products(places.map(|(offset, _)| offset));
+            super::multiply(&all, x, &activations, false, &mut together, &pool).unwrap();
+            let mut want = vec![7.0; n * WIDTH];
+            for Projection { matrix, bias, offset } in all {
+                let lines = LinesMut::new(&mut want, WIDTH, offset, matrix.rows()).unwrap();
+                matrix.multiply(x, &activations, bias, false, lines, &Pool::alone()).unwrap();
+            }
+            let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&out), bits(&want), "{} of {n} lines", format.name);
+
+            for offsets in [[0, 100, 120], [0, 104, 126], [104, 0, 120]] {
+                let mut lines = LinesMut::packed(&mut out, WIDTH).unwrap();
+                let refused = super::multiply(&products(offsets), x, &activations, false, &mut lines, &pool);
+                assert!(refused.is_err(), "{offsets:?}");
+            }
+        }
+    }
+}
