@@ -1,7 +1,7 @@
 //! Qwen language models inside a browser tab. `ARCHITECTURE.md` is the map; this file only lists the parts.
 #![cfg_attr(
     feature = "checks",
-    allow(dead_code, reason = "the module of the kernels' tests exports nothing else")
+    allow(dead_code, unused_imports, reason = "the module of the kernels' tests exports nothing else")
 )]
 
 pub mod backend;
