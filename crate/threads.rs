@@ -127,7 +127,12 @@ impl Pool {
             let at = |i| n * cut(i, threads) / (8 * threads);
             self.run(EIGHTHS.len() * threads, |i| part(at(i)..at(i + 1)));
         } else {
-            let parts = if threads == 1 { 1 } else { most.clamp(1, 4 * threads) };
+            // As many for each thread, where there are enough.
+            let parts = match most / threads {
+                _ if threads == 1 => 1,
+                0 => most.max(1),
+                each => each.min(EIGHTHS.len()) * threads,
+            };
             self.run(parts, |i| part(n * i / parts..n * (i + 1) / parts));
         }
     }

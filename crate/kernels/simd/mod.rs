@@ -62,6 +62,11 @@ pub(crate) trait Simd: Copy {
     fn round(self, v: Self::F) -> Self::I;
     /// Four f16.
     fn halves(self, from: &[u8; 8]) -> Self::F;
+    /// Four f16 where it does not matter which kind of not finite a number is.
+    #[inline(always)]
+    fn scales(self, from: &[u8; 8]) -> Self::F {
+        self.halves(from)
+    }
 
     fn splat_i(self, v: i32) -> Self::I;
     fn load_i(self, from: &[u8; 16]) -> Self::I;
@@ -186,7 +191,7 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
     #[cfg(all(target_arch = "wasm32", feature = "relaxed-simd"))]
     return relaxed::dispatch(kernel);
     #[cfg(all(target_arch = "wasm32", not(feature = "relaxed-simd")))]
-    return kernel.run(wasm::Simd128);
+    return kernel.run(wasm::Simd128::new());
     #[cfg(not(target_arch = "wasm32"))]
     kernel.run(Scalar)
 }

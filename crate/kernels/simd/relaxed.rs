@@ -9,7 +9,7 @@ use std::arch::wasm32::*;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed as Unordered};
 
-use super::wasm::{multiplies_lines, simd128_operations, sum_pairs, sums_in_one_register};
+use super::wasm::{Held, multiplies_lines, simd128_operations, sum_pairs, sums_in_one_register};
 use super::{Kernel, Piece, Quant, Simd};
 
 /// What a second operand above 127 means here.
@@ -50,17 +50,17 @@ fn dot(a: v128, b: v128) -> v128 {
 /// Runs a kernel on the best form for this machine.
 pub(super) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
     #[target_feature(enable = "relaxed-simd")]
-    fn relaxed<K: Kernel>(s: Relaxed, kernel: K) -> K::Output {
-        kernel.run(s)
+    fn relaxed<K: Kernel>(flip: v128, excess: v128, kernel: K) -> K::Output {
+        kernel.run(Relaxed { flip, excess, held: Held::new() })
     }
     #[target_feature(enable = "relaxed-simd")]
     fn pairs<K: Kernel>(kernel: K) -> K::Output {
-        kernel.run(Pairs)
+        kernel.run(Pairs { held: Held::new() })
     }
     match Above127::probe() {
         // Signed weights are moved to 0..=255, and 128 times the activations' sum is taken off again.
-        Above127::Unsigned => relaxed(Relaxed { flip: i8x16_splat(-128), excess: i32x4_splat(-1) }, kernel),
-        Above127::Negative => relaxed(Relaxed { flip: i8x16_splat(0), excess: i32x4_splat(0) }, kernel),
+        Above127::Unsigned => relaxed(i8x16_splat(-128), i32x4_splat(-1), kernel),
+        Above127::Negative => relaxed(i8x16_splat(0), i32x4_splat(0), kernel),
         Above127::Overflow => pairs(kernel),
     }
 }
@@ -99,6 +99,7 @@ pub(crate) struct Relaxed {
     flip: v128,
     /// All ones where `flip` adds 128, else zero.
     excess: v128,
+    held: Held,
 }
 
 impl Simd for Relaxed {
@@ -136,7 +137,9 @@ impl Simd for Relaxed {
 
 /// Products of bytes, two of them summed in 16 bits.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Pairs;
+pub(crate) struct Pairs {
+    held: Held,
+}
 
 impl Simd for Pairs {
     const NAME: &'static str = "wasm relaxed-simd in pairs";
@@ -183,7 +186,7 @@ impl Simd for Pairs {
 
     #[inline(always)]
     fn rows_unsigned(self, sum: (v128, v128)) -> v128 {
-        i32x4_add(sum.0, i32x4_extadd_pairwise_i16x8(sum.1))
+        i32x4_add(sum.0, i32x4_dot_i16x8(sum.1, self.held.ones))
     }
 
     #[inline(always)]

@@ -1,9 +1,51 @@
 //! WebAssembly `simd128`, and what every form in WebAssembly shares.
 
 use std::arch::wasm32::*;
+use std::hint::black_box;
 
 #[cfg(not(feature = "relaxed-simd"))]
 use super::{Piece, Quant, Simd};
+
+/// Constants of the innermost loops. V8 makes a constant anew at each of its uses, in three instructions, and keeps in a
+/// register what comes from memory: so the compiler is not to know them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    /// Sign, exponent and mantissa of an f16 at their places in an f32, whose exponent counts from 112 lower.
+    pub(super) half_bits: v128,
+    /// 2¹¹².
+    pub(super) half_power: v128,
+    pub(super) low_nibbles: v128,
+    /// Bits 4 and 5 of each byte.
+    pub(super) bits_4_5: v128,
+    /// Of 16 bits.
+    #[cfg_attr(
+        not(feature = "relaxed-simd"),
+        expect(dead_code, reason = "that form multiplies 16 bits only")
+    )]
+    pub(super) ones: v128,
+}
+
+impl Held {
+    #[inline(always)]
+    pub(super) fn new() -> Self {
+        black_box(Self {
+            half_bits: u32x4_splat(0x8fff_e000),
+            half_power: f32x4_splat(f32::from_bits((127 + 112) << 23)),
+            low_nibbles: u8x16_splat(0x0f),
+            bits_4_5: u8x16_splat(0x30),
+            ones: i16x8_splat(1),
+        })
+    }
+
+    #[inline(always)]
+    pub(super) fn mask(self, mask: u8) -> v128 {
+        match mask {
+            0x0f => self.low_nibbles,
+            0x30 => self.bits_4_5,
+            _ => u8x16_splat(mask),
+        }
+    }
+}
 
 /// Operations that are the same whatever multiplies the integers.
 macro_rules! simd128_operations {
@@ -77,6 +119,17 @@ macro_rules! simd128_operations {
             let value = f32x4_mul(magnitude, f32x4_splat(f32::from_bits((127 + 112) << 23)));
             let sign = i32x4_shl(v128_and(h, u32x4_splat(0x8000)), 16);
             v128_or(v128_or(value, special), sign)
+        }
+
+        #[inline(always)]
+        fn scales(self, from: &[u8; 8]) -> v128 {
+            // SAFETY: the reference is to as many bytes as are read; wasm loads need no alignment.
+            let h = unsafe { i32x4_load_extend_i16x4(from.as_ptr().cast()) };
+            let scale = v128_and(i32x4_shl(h, 13), self.held.half_bits);
+            let scale = f32x4_mul(scale, self.held.half_power);
+            // Infinite where the f16 is infinite or NaN, and its difference from itself NaN, else zero.
+            let beyond = f32x4_mul(scale, self.held.half_power);
+            v128_or(scale, f32x4_sub(beyond, beyond))
         }
 
         #[inline(always)]
@@ -161,12 +214,12 @@ macro_rules! simd128_operations {
 
         #[inline(always)]
         fn shr_b(self, v: v128, n: u32, mask: u8) -> v128 {
-            v128_and(u16x8_shr(v, n), u8x16_splat(mask))
+            v128_and(u16x8_shr(v, n), self.held.mask(mask))
         }
 
         #[inline(always)]
         fn shl_b(self, v: v128, n: u32, mask: u8) -> v128 {
-            v128_and(i16x8_shl(v, n), u8x16_splat(mask))
+            v128_and(i16x8_shl(v, n), self.held.mask(mask))
         }
 
         #[inline(always)]
@@ -238,7 +291,17 @@ pub(super) fn sum_pairs(sums: (v128, v128)) -> v128 {
 /// Products of 16-bit integers.
 #[cfg(not(feature = "relaxed-simd"))]
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Simd128;
+pub(crate) struct Simd128 {
+    held: Held,
+}
+
+#[cfg(not(feature = "relaxed-simd"))]
+impl Simd128 {
+    #[inline(always)]
+    pub(super) fn new() -> Self {
+        Self { held: Held::new() }
+    }
+}
 
 #[cfg(not(feature = "relaxed-simd"))]
 impl Simd for Simd128 {
@@ -253,7 +316,7 @@ impl Simd for Simd128 {
 
     #[inline(always)]
     fn lines(self) -> Simd128Lines {
-        Simd128Lines
+        Simd128Lines { held: self.held }
     }
 
     #[inline(always)]
@@ -316,7 +379,17 @@ impl Simd for Simd128 {
 /// [`Simd128`] for several lines: a sum is one register, so that there are enough for two stripes.
 #[cfg(not(feature = "relaxed-simd"))]
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Simd128Lines;
+pub(crate) struct Simd128Lines {
+    held: Held,
+}
+
+#[cfg(not(feature = "relaxed-simd"))]
+impl Simd128Lines {
+    #[inline(always)]
+    fn alone(self) -> Simd128 {
+        Simd128 { held: self.held }
+    }
+}
 
 #[cfg(not(feature = "relaxed-simd"))]
 impl Simd for Simd128Lines {
@@ -332,12 +405,12 @@ impl Simd for Simd128Lines {
 
     #[inline(always)]
     fn unsigned(self, v: v128) -> (v128, v128) {
-        columns(Simd128.unsigned(v))
+        columns(self.alone().unsigned(v))
     }
 
     #[inline(always)]
     fn signed(self, v: v128) -> (v128, v128) {
-        columns(Simd128.signed(v))
+        columns(self.alone().signed(v))
     }
 
     #[inline(always)]
@@ -347,7 +420,7 @@ impl Simd for Simd128Lines {
 
     #[inline(always)]
     fn store_quants(self, v: [v128; 4], to: [&mut [Quant; 4]; 4]) {
-        Simd128.store_quants(v, to);
+        self.alone().store_quants(v, to);
     }
 
     #[inline(always)]

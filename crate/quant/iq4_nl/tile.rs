@@ -25,7 +25,7 @@ impl Tile for Iq4Nl {
 
     #[inline(always)]
     fn head<S: Simd>(s: S, tile: &[u8]) -> Self::Head<S> {
-        s.halves(half(tile, 0))
+        s.scales(half(tile, 0))
     }
 
     #[inline(always)]

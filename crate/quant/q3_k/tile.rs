@@ -47,7 +47,7 @@ impl Tile for Q3K {
 
     #[inline(always)]
     fn head<S: Simd>(s: S, tile: &[u8]) -> Self::Head<S> {
-        (s.halves(half(tile, 0)), six_bits::<S, Self>(s, tile, 0))
+        (s.scales(half(tile, 0)), six_bits::<S, Self>(s, tile, 0))
     }
 
     #[inline(always)]

@@ -24,7 +24,7 @@ impl Tile for Q4_1 {
 
     #[inline(always)]
     fn head<S: Simd>(s: S, tile: &[u8]) -> Self::Head<S> {
-        (s.halves(half(tile, 0)), s.halves(half(tile, 1)))
+        (s.scales(half(tile, 0)), s.scales(half(tile, 1)))
     }
 
     #[inline(always)]

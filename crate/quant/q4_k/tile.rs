@@ -62,8 +62,8 @@ impl<S: Simd> Head<S> {
     /// From a tile whose first words are d and dmin, then [`pack_scales`]' bytes.
     #[inline(always)]
     pub(crate) fn read<T: Layout>(s: S, tile: &[u8]) -> Self {
-        let minus_dmin = s.sub(s.splat(0.0), s.halves(half(tile, 1)));
-        Self { d: s.halves(half(tile, 0)), minus_dmin, scales: six_bits::<S, T>(s, tile, 0) }
+        let minus_dmin = s.sub(s.splat(0.0), s.scales(half(tile, 1)));
+        Self { d: s.scales(half(tile, 0)), minus_dmin, scales: six_bits::<S, T>(s, tile, 0) }
     }
 
     /// Scale and shift of group `g`.

@@ -34,7 +34,7 @@ impl Tile for Q5_0 {
 
     #[inline(always)]
     fn head<S: Simd>(s: S, tile: &[u8]) -> Self::Head<S> {
-        s.halves(half(tile, 0))
+        s.scales(half(tile, 0))
     }
 
     #[inline(always)]

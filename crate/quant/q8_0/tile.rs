@@ -24,7 +24,7 @@ impl Tile for Q8_0 {
 
     #[inline(always)]
     fn head<S: Simd>(s: S, tile: &[u8]) -> Self::Head<S> {
-        s.halves(half(tile, 0))
+        s.scales(half(tile, 0))
     }
 
     #[inline(always)]
