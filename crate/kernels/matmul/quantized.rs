@@ -67,16 +67,18 @@ impl<T: Tile> Quantized<'_, T> {
     #[inline(always)]
     fn one_line<S: Simd>(&mut self, s: S, x: &[Block<1>]) {
         // Hidden from the compiler where there are many sums, as in `lines`.
-        let words = if T::PHASES == 1 { 4 } else { black_box(4) };
+        let words = if T::PHASES <= 2 { 4 } else { black_box(4) };
         for t in self.product.stripes() {
             let mut sum = self.product.initial(s, 0, t);
             let tiles = self.product.tiles::<T>(t);
             let blocks = x.chunks_exact(T::ELEMS / 32);
             for (tile, x) in tiles.chunks_exact(TILE_ROWS * T::BYTES).zip(blocks) {
                 let head = T::head(s, tile);
-                for (turn, x) in x.chunks_exact(T::PHASES).enumerate() {
-                    add_turn::<S, T>(s, tile, head, turn, words, x, &mut sum);
-                }
+                // One after the other as constants: which byte of the head is a turn's need not be found out each time.
+                each!(TURN in 0 1 2 3 4 5 6 7 => if TURN < T::ELEMS / 32 / T::PHASES {
+                    let x = &x[TURN * T::PHASES..(TURN + 1) * T::PHASES];
+                    add_turn::<S, T>(s, tile, head, TURN, words, x, &mut sum);
+                });
             }
             self.product.store(s, 0, t, sum);
         }
