@@ -107,8 +107,12 @@ export async function loadUrl(page: Page, url: string): Promise<void> {
 }
 
 export async function openModels(page: Page): Promise<void> {
-  if (await page.locator("#models").isHidden()) await page.locator("#model-button").click();
-  await expect(page.locator("#models")).toBeVisible();
+  const list = page.locator("#models");
+  // The page may be about to open it by itself, and a click then closes it.
+  await expect(async () => {
+    if (await list.isHidden()) await page.locator("#model-button").click();
+    await expect(list).toBeVisible({ timeout: 1000 });
+  }).toPass();
 }
 
 export async function ready(page: Page): Promise<void> {

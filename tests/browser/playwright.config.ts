@@ -18,7 +18,7 @@ export default defineConfig({
   globalSetup: "./models.ts",
   workers: 2,
   timeout: 240_000,
-  expect: { timeout: 30_000 },
+  expect: { timeout: 60_000 },
   // Most tests wait for the network or the software GPU half of their time. Those of rates, and of what
   // has arrived when a connection breaks, have the machine for themselves: `cargo xtask test browser` runs one project after the other.
   projects: [
