@@ -17,10 +17,10 @@ export default defineConfig({
   outputDir: "../../test-results",
   globalSetup: "./models.ts",
   workers: 2,
-  timeout: 240_000,
-  expect: { timeout: 60_000 },
-  // Most tests wait for the network or the software GPU half of their time. Those of rates, and of what
-  // has arrived when a connection breaks, have the machine for themselves: `cargo xtask test browser` runs one project after the other.
+  timeout: 240_000, // the self-checks compile for most of 90 s where another test runs beside them
+  expect: { timeout: 30_000 },
+  // Most tests wait for the network or the software GPU half of their time. Those of rates, and of what has arrived when a
+  // connection breaks, have the machine for themselves: `cargo xtask test browser` runs one project after the other.
   projects: [
     { name: "beside", testIgnore: TIMED, workers: 2 },
     { name: "alone", testMatch: TIMED, workers: 1 },
