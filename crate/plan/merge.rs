@@ -104,10 +104,8 @@ mod tests {
         before.run(&batch).unwrap();
         after.run(&batch).unwrap();
         for (i, (old, place)) in model.plan.buffers.iter().zip(places).enumerate() {
-            let width = plan.buffer(place.buffer).width as usize;
-            let columns = place.offset as usize..(place.offset + place.width) as usize;
-            let lines = after.buffers[place.buffer.0 as usize].chunks_exact(width);
-            let values: Vec<f32> = lines.flat_map(|line| &line[columns.clone()]).copied().collect();
+            let lines = &after.buffers[place.buffer.0 as usize];
+            let values = place.of_lines(lines, plan.buffer(place.buffer).width);
             assert_eq!(values, before.buffers[i], "{}", old.name);
         }
     }

@@ -47,6 +47,14 @@ pub struct Slice {
     pub width: u32,
 }
 
+impl Slice {
+    /// Its columns of `lines`, which are those of its buffer, `width` values each.
+    pub(crate) fn of_lines(self, lines: &[f32], width: u32) -> Vec<f32> {
+        let columns = self.offset as usize..(self.offset + self.width) as usize;
+        lines.chunks_exact(width as usize).flat_map(|line| &line[columns.clone()]).copied().collect()
+    }
+}
+
 /// How a weight is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WeightKind {

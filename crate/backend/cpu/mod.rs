@@ -299,9 +299,7 @@ impl Backend for CpuBackend {
             let Some(place) = place else {
                 return Err(Error::internal(format!("buffer {} is not kept", id.0)));
             };
-            let columns = place.offset as usize..(place.offset + place.width) as usize;
-            let lines = p.lines(place.buffer).chunks_exact(p.plan.buffer(place.buffer).width as usize);
-            Ok(lines.flat_map(|line| &line[columns.clone()]).copied().collect())
+            Ok(place.of_lines(p.lines(place.buffer), p.plan.buffer(place.buffer).width))
         })))
     }
 

@@ -326,12 +326,7 @@ impl Backend for WebGpuBackend {
                 self.read_ranges(&[(p.memory.slot(place.buffer), 0, bytes)], |b| floats_into(b, &mut all))
                     .await?;
             }
-            let columns = place.offset as usize..(place.offset + place.width) as usize;
-            Ok(all
-                .chunks_exact(buffer.width as usize)
-                .flat_map(|line| &line[columns.clone()])
-                .copied()
-                .collect())
+            Ok(place.of_lines(&all, buffer.width))
         })
     }
 
