@@ -1,5 +1,5 @@
 //! Writes models of real shapes with random weights, for measuring without a download:
-//! `make_bench_models DIR [--shape qwen2.5-0.5b|qwen3-0.6b] [--mix q4_0|q8_0|q4_k_m]`.
+//! `make_bench_models DIR [--shape qwen2.5-0.5b|qwen2.5-1.5b|qwen2.5-7b|qwen3-0.6b] [--mix q4_0|q8_0|q4_k_m]`.
 //!
 //! Without a choice, those that `bench/web` compares. Tensor types are those that llama.cpp's quantizer gives such a
 //! model; the vocabulary has the real one's size.
@@ -31,12 +31,17 @@ struct Shape {
     head_dim: usize,
     ffn: usize,
     context: u32,
+    vocab: usize,
+    /// Whether the embedding is the head too.
+    tied: bool,
 }
 
 #[rustfmt::skip]
-const SHAPES: [Shape; 2] = [
-    Shape { name: "qwen2.5-0.5b", arch: "qwen2", hidden: 896, layers: 24, heads: 14, kv_heads: 2, head_dim: 64, ffn: 4864, context: 32_768 },
-    Shape { name: "qwen3-0.6b", arch: "qwen3", hidden: 1024, layers: 28, heads: 16, kv_heads: 8, head_dim: 128, ffn: 3072, context: 40_960 },
+const SHAPES: [Shape; 4] = [
+    Shape { name: "qwen2.5-0.5b", arch: "qwen2", hidden: 896, layers: 24, heads: 14, kv_heads: 2, head_dim: 64, ffn: 4864, context: 32_768, vocab: 151_936, tied: true },
+    Shape { name: "qwen2.5-1.5b", arch: "qwen2", hidden: 1536, layers: 28, heads: 12, kv_heads: 2, head_dim: 128, ffn: 8960, context: 32_768, vocab: 151_936, tied: true },
+    Shape { name: "qwen2.5-7b", arch: "qwen2", hidden: 3584, layers: 28, heads: 28, kv_heads: 4, head_dim: 128, ffn: 18_944, context: 32_768, vocab: 152_064, tied: false },
+    Shape { name: "qwen3-0.6b", arch: "qwen3", hidden: 1024, layers: 28, heads: 16, kv_heads: 8, head_dim: 128, ffn: 3072, context: 40_960, vocab: 151_936, tied: true },
 ];
 
 const MIXES: [&str; 3] = ["q4_0", "q8_0", "q4_k_m"];
@@ -50,7 +55,6 @@ const DEFAULT: [(&str, &str); 4] = [
 
 /// Tokens of Qwen2.5 and Qwen3 before the added ones: 256 bytes and what merges make.
 const N_BPE: usize = 151_643;
-const N_VOCAB: usize = 151_936;
 
 /// What the benchmark's prompts are made of; each is to be one token, with the space before it.
 const WORDS: &str = include_str!("../bench/web/page/words.txt");
@@ -111,12 +115,13 @@ fn model(shape: &Shape, mix: &str) -> qwenlet::Result<Writer> {
         w.set(key("attention.key_length"), shape.head_dim as u32);
         w.set(key("attention.value_length"), shape.head_dim as u32);
     }
-    vocabulary(&mut w);
+    vocabulary(&mut w, shape.vocab);
 
-    let mut tensors = Tensors { w, mix, layers: shape.layers, rng: Rng::new(1), pools: HashMap::new() };
+    let mut tensors =
+        Tensors { w, mix, layers: shape.layers, tied: shape.tied, rng: Rng::new(1), pools: HashMap::new() };
     let (hidden, ffn) = (shape.hidden, shape.ffn);
     let (q, kv) = (shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim);
-    tensors.matrix("token_embd.weight", None, N_VOCAB, hidden, 2.0)?;
+    tensors.matrix("token_embd.weight", None, shape.vocab, hidden, 2.0)?;
     // What a block adds to the residual stream keeps that of order 1 over all layers.
     let residual = 1.0 / (2.0 * shape.layers as f32).sqrt();
     for i in 0..shape.layers {
@@ -139,6 +144,9 @@ fn model(shape: &Shape, mix: &str) -> qwenlet::Result<Writer> {
         tensors.matrix(&name("ffn_down.weight"), Some(i), hidden, ffn, 2.0 * residual)?;
     }
     tensors.vector("output_norm.weight", hidden, 1.0)?;
+    if !shape.tied {
+        tensors.matrix("output.weight", None, shape.vocab, hidden, 2.0)?;
+    }
     Ok(tensors.w)
 }
 
@@ -146,6 +154,7 @@ struct Tensors<'a> {
     w: Writer,
     mix: &'a str,
     layers: usize,
+    tied: bool,
     rng: Rng,
     pools: HashMap<(GgmlType, u32), Vec<u8>>,
 }
@@ -166,7 +175,7 @@ impl Tensors<'_> {
         cols: usize,
         gain: f32,
     ) -> qwenlet::Result<()> {
-        let ty = tensor_type(self.mix, name, layer, self.layers, cols);
+        let ty = tensor_type(self.mix, name, layer, (self.layers, self.tied), cols);
         let std = gain / (cols as f32).sqrt();
         let pool = self
             .pools
@@ -184,11 +193,17 @@ impl Tensors<'_> {
     }
 }
 
-/// What llama.cpp's quantizer makes of a matrix (`llama_tensor_get_type`): the embedding, which is the head too, is
+/// What llama.cpp's quantizer makes of a matrix (`llama_tensor_get_type`): the head, which may be the embedding too, is
 /// finer, and in Q4_K_M so are half of attn_v and ffn_down; rows that are no blocks of 256 take the next larger type.
-fn tensor_type(mix: &str, name: &str, layer: Option<usize>, layers: usize, cols: usize) -> GgmlType {
+fn tensor_type(
+    mix: &str,
+    name: &str,
+    layer: Option<usize>,
+    (layers, tied): (usize, bool),
+    cols: usize,
+) -> GgmlType {
     let fine = match layer {
-        None => true,
+        None => tied || name == "output.weight",
         Some(i) => {
             let more = i < layers / 8 || i >= 7 * layers / 8 || (i - layers / 8) % 3 == 2;
             mix == "q4_k_m" && more && (name.contains("attn_v") || name.contains("ffn_down"))
@@ -206,7 +221,7 @@ fn tensor_type(mix: &str, name: &str, layer: Option<usize>, layers: usize, cols:
 
 /// Merges that only ever append a byte to what begins with a space: every prefix of a word is a token, so that a word
 /// of [`WORDS`] is one too, whatever the ranks are.
-fn vocabulary(w: &mut Writer) {
+fn vocabulary(w: &mut Writer, n_vocab: usize) {
     let mut bytes: Vec<char> = ByteLevel::alphabet().into_iter().collect();
     bytes.sort_unstable();
     let space = ByteLevel::alphabet().into_iter().find(|&c| c == 'Ġ').expect("stands for a space");
@@ -237,7 +252,7 @@ fn vocabulary(w: &mut Writer) {
         tokens.push(token.into());
         types.push(if token.starts_with("<|") { 3 } else { 4 });
     }
-    while tokens.len() < N_VOCAB {
+    while tokens.len() < n_vocab {
         tokens.push(format!("[PAD{}]", tokens.len()));
         types.push(5);
     }

@@ -97,6 +97,15 @@ pub struct RunStats {
     pub bytes_read_back: u64,
 }
 
+/// How long dispatches of one kernel with so many workgroups took on the GPU, together.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct DispatchTime {
+    pub kernel: &'static str,
+    pub groups: u64,
+    pub n: u64,
+    pub seconds: f64,
+}
+
 /// Runs plans. The order of calls is `prepare`, `upload` of every weight, `finish_upload`, then runs.
 pub trait Backend {
     fn info(&self) -> &BackendInfo;
@@ -115,6 +124,11 @@ pub trait Backend {
 
     /// Starts a run. It may still be under way on return; a later call sees its effects.
     fn run(&mut self, batch: &Batch<'_>) -> Result<()>;
+
+    /// Waits until the runs started so far are done.
+    fn finished(&mut self) -> LocalBoxFuture<'static, Result<()>> {
+        Box::pin(ready(Ok(())))
+    }
 
     /// Tells how tokens are to be chosen from now on, in `sampler`'s place, and gives how many choices may be under way
     /// at once; 0: this backend leaves choosing to its caller.
@@ -155,4 +169,9 @@ pub trait Backend {
 
     /// The counters since the last call.
     fn take_stats(&mut self) -> RunStats;
+
+    /// Times of dispatches since the last call, where the backend was told to take them.
+    fn take_times(&mut self) -> Vec<DispatchTime> {
+        Vec::new()
+    }
 }

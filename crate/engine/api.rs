@@ -61,6 +61,9 @@ pub struct LoadOptions {
     /// Keep every activation buffer readable (tests).
     #[serde(skip)]
     pub keep_buffers: bool,
+    /// Take the time of every dispatch, natively on WebGPU (benchmarks).
+    #[serde(skip)]
+    pub profile: bool,
     #[serde(skip)]
     pub pause: Option<Pause>,
     /// Starts the threads of the CPU backend, where that is used. Default: the caller's thread alone.

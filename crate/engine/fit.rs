@@ -214,7 +214,7 @@ impl Machine {
 
 impl Case {
     fn new(subject: Subject<'_>, backend: BackendKind, context: u32, machine: &Machine) -> Result<Self> {
-        let limits = run_limits(context);
+        let limits = run_limits(context, backend);
         let mut problems = Vec::new();
         let mut problem = |limit, guess, text| problems.push(Problem { limit, guess, text });
         if context > subject.trained_context {

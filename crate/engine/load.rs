@@ -8,11 +8,9 @@ use std::sync::Arc;
 
 use futures_util::future::{LocalBoxFuture, join};
 
-use super::prepare::{
-    MAX_ROWS, Ready, Stop, Suspect, Target, Trials, Wish, context_length, open_gpu, run_limits,
-};
+use super::prepare::{Ready, Stop, Suspect, Target, Trials, Wish, context_length, open_gpu, run_limits};
 use super::{Engine, EngineInfo, LoadOptions, Phase, Progress};
-use crate::backend::{Backend, RunLimits};
+use crate::backend::Backend;
 use crate::chat::{self, Capabilities, ChatTemplate, Thinking};
 use crate::error::{Code, Error, Result, ResultExt};
 use crate::gguf::{self, Header, ModelFiles, Parsed, TensorInfo};
@@ -92,10 +90,9 @@ impl Engine {
         let recommended = [recommend(false)?, recommend(true)?];
         let trained = model.config.context_length;
         let context = context_length(trained, options.context_length)?;
-        let limits = RunLimits { keep_buffers: options.keep_buffers, ..run_limits(context) };
         let trials = Trials::of(&model);
         let plan = Arc::new(model.plan);
-        let wish = Wish { options, plan: &plan, trials, limits, trained_context: trained, context };
+        let wish = Wish { options, plan: &plan, trials, trained_context: trained, context };
         // A GPU compiles what its check needs while the vocabulary is read.
         let choice = wish.choose(gpu, suspect).await?;
         let tokenizer = Tokenizer::from_metadata(metadata)?;
@@ -119,6 +116,7 @@ impl Engine {
         let Ready { backend, why, self_check } = target.finish().await?;
 
         let on = backend.info();
+        let limits = run_limits(context, on.kind);
         let info = EngineInfo {
             architecture: model.config.architecture,
             name: model.config.name,
@@ -143,7 +141,7 @@ impl Engine {
             tokenizer: Rc::new(tokenizer),
             template,
             backend,
-            session: Session::new(limits.n_pages, MAX_ROWS),
+            session: Session::new(limits.n_pages, limits.max_rows),
             recommended,
             pause: options.pause.clone(),
         })

@@ -38,4 +38,9 @@ impl Engine {
     pub fn take_stats(&mut self) -> crate::backend::RunStats {
         Backend::take_stats(self.backend.as_mut())
     }
+
+    /// Times of the GPU's dispatches since the last call; needs `profile` at load.
+    pub fn take_times(&mut self) -> Vec<crate::backend::DispatchTime> {
+        Backend::take_times(self.backend.as_mut())
+    }
 }

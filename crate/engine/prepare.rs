@@ -24,8 +24,10 @@ use crate::threads::Pool;
 
 /// The context of a load that does not ask for one.
 const DEFAULT_CONTEXT: u32 = 4096;
-/// Rows of a prefill run: enough to use each weight often, few enough to stay responsive.
-pub(super) const MAX_ROWS: usize = 128;
+/// Rows of a prefill run, at most: enough to use each weight often, few enough to stay responsive. A large GPU needs more
+/// to be busy; the session gives it as many as it does in little time.
+const MAX_ROWS: usize = 128;
+const MAX_GPU_ROWS: usize = 512;
 /// Rows of a run that can ask for logits.
 const MAX_OUTPUTS: usize = crate::session::MAX_LOGIT_ROWS;
 /// Sequences of a run.
@@ -46,9 +48,13 @@ pub(super) fn context_length(trained: u32, asked: Option<u32>) -> Result<u32> {
 }
 
 /// What a backend is prepared for.
-pub(super) fn run_limits(context_length: u32) -> RunLimits {
+pub(super) fn run_limits(context_length: u32, backend: BackendKind) -> RunLimits {
     RunLimits {
-        max_rows: MAX_ROWS,
+        max_rows: match backend {
+            BackendKind::Cpu => MAX_ROWS,
+            // A whole number of tiles of the kernels; no context is shorter than what the CPU takes.
+            BackendKind::WebGpu => MAX_GPU_ROWS.min((context_length as usize).next_multiple_of(MAX_ROWS)),
+        },
         max_outputs: MAX_OUTPUTS,
         max_sequences: MAX_SEQUENCES,
         n_pages: (context_length as usize).div_ceil(PAGE_TOKENS) + 1,
@@ -115,7 +121,6 @@ pub(super) struct Wish<'a> {
     pub(super) plan: &'a Arc<Plan>,
     /// To find out whether a GPU computes what it should, and how fast.
     pub(super) trials: Result<Trials>,
-    pub(super) limits: RunLimits,
     pub(super) trained_context: u32,
     pub(super) context: u32,
 }
@@ -129,7 +134,7 @@ pub(super) async fn open_gpu(options: &LoadOptions) -> Gpu {
         return None;
     }
     let rounded = options.precision != Precision::Exact;
-    Some(WebGpuBackend::new(WebGpuOptions { rounded, ..Default::default() }).await)
+    Some(WebGpuBackend::new(WebGpuOptions { rounded, profile: options.profile, ..Default::default() }).await)
 }
 
 /// The backend to use.
@@ -178,6 +183,10 @@ impl Wish<'_> {
         Ok(Choice::Cpu { why })
     }
 
+    fn limits(&self, backend: BackendKind) -> RunLimits {
+        RunLimits { keep_buffers: self.options.keep_buffers, ..run_limits(self.context, backend) }
+    }
+
     fn check_fit(&self, backend: BackendKind, gpu: Option<GpuLimits>) -> Result<()> {
         let Some(machine) = &self.options.machine else { return Ok(()) };
         let subject = Subject { plan: self.plan, trained_context: self.trained_context, to_store: None };
@@ -218,7 +227,7 @@ impl Wish<'_> {
                 Check::Pending(kernels, Box::pin(check))
             }
         };
-        backend.allocate(self.plan, self.limits)?;
+        backend.allocate(self.plan, self.limits(BackendKind::WebGpu))?;
         if matches!(check, Check::Passed(_)) {
             backend.make_kernels()?;
         }
@@ -277,7 +286,7 @@ impl Choice {
             None => Pool::alone(),
         };
         let mut backend = Box::new(CpuBackend::new(pool));
-        backend.prepare(wish.plan.clone(), wish.limits).await?;
+        backend.prepare(wish.plan.clone(), wish.limits(BackendKind::Cpu)).await?;
         Ok(Target { backend: On::Cpu(backend), why })
     }
 }

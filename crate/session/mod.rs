@@ -3,7 +3,9 @@
 mod ahead;
 mod answer;
 mod pace;
+mod stride;
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use web_time::Instant;
 use self::ahead::Ahead;
 use self::answer::Answer;
 use self::pace::Pace;
+use self::stride::{BEHIND, Started, Stride};
 use crate::backend::Backend;
 use crate::chat::AnswerParser;
 use crate::engine::{Event, Finish, GenerateOptions, Outcome, Pause};
@@ -43,6 +46,7 @@ pub(crate) struct Session {
     max_rows: usize,
     logits: Vec<f32>,
     pace: Pace,
+    stride: Stride,
 }
 
 /// One request, ready to run.
@@ -59,7 +63,7 @@ pub(crate) struct Generation<'a> {
 }
 
 impl Session {
-    /// `n_pages` as the backend was prepared with; prefill runs `max_rows` tokens at a time.
+    /// `n_pages` as the backend was prepared with; prefill runs at most `max_rows` tokens at a time.
     pub(crate) fn new(n_pages: usize, max_rows: usize) -> Self {
         Self {
             pool: PagePool::new(n_pages),
@@ -68,6 +72,7 @@ impl Session {
             max_rows,
             logits: Vec::new(),
             pace: Pace::default(),
+            stride: Stride::new(max_rows),
         }
     }
 
@@ -252,8 +257,10 @@ impl Session {
         let start = Instant::now();
         let total = (g.prompt.len() - cached) as u32;
         let mut at = cached;
+        let (mut before, mut under_way) = (start, VecDeque::new());
         while at < g.prompt.len() {
-            let end = (at + self.max_rows).min(g.prompt.len());
+            let end = (at + self.stride.rows()).min(g.prompt.len());
+            let since = Instant::now();
             let tokens = &g.prompt[at..end];
             if end < g.prompt.len() {
                 self.run(backend, tokens, &[])?;
@@ -263,6 +270,14 @@ impl Session {
             } else {
                 self.run(backend, tokens, &[tokens.len() - 1])?;
             }
+            if end < g.prompt.len() {
+                under_way.push_back(Started::new(end - at, since, backend.finished()));
+                if under_way.len() > BEHIND
+                    && let Some(run) = under_way.pop_front()
+                {
+                    self.stride.wait(run, &mut before).await?;
+                }
+            }
             at = end;
             let done = (at - cached) as u32;
             turns.give().await;
@@ -270,6 +285,9 @@ impl Session {
                 backend.stop_choosing();
                 return Ok(outcome);
             }
+        }
+        for run in under_way {
+            self.stride.wait(run, &mut before).await?;
         }
         let mut id = self.next(backend, &mut answer, &mut ahead).await?;
         outcome.stats.prefill_seconds = start.elapsed().as_secs_f64();

@@ -26,6 +26,7 @@ pub(crate) struct Args {
     pub(crate) threads: Option<usize>,
     pub(crate) prefill: Vec<usize>,
     pub(crate) decode: Option<usize>,
+    pub(crate) profile: bool,
     pub(crate) stop: Vec<String>,
     pub(crate) options: GenerateOptions,
 }
@@ -90,6 +91,7 @@ fn read(mut parser: lexopt::Parser) -> Result<Args, lexopt::Error> {
             Long("context") => a.contexts = list(parser.value()?)?,
             Long("prefill") => a.prefill = list(parser.value()?)?,
             Long("decode") => a.decode = Some(parser.value()?.parse()?),
+            Long("profile") => a.profile = true,
             Long("threads") => a.threads = Some(parser.value()?.parse()?),
             Long("stop") => a.stop.push(parser.value()?.string()?),
             Long("max-tokens") => a.options.max_tokens = Some(parser.value()?.parse()?),

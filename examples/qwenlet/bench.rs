@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use qwenlet::backend::RunStats;
+use qwenlet::backend::{DispatchTime, RunStats};
 use qwenlet::engine::{Engine, GenerateOptions, Outcome, Prompt};
 use qwenlet::plan::state::PAGE_TOKENS;
 use qwenlet::{Error, Result};
@@ -28,13 +28,18 @@ pub(crate) fn run(args: &Args) -> Result<Value> {
     }
     // Sequences behind different contexts are kept beside each other, in whole pages.
     let decoded = contexts.iter().map(|context| context + decode + PAGE_TOKENS).sum();
-    let longest = prefill.iter().copied().max().unwrap_or(1).max(decoded) + 2;
+    let prompt = prefill.iter().copied().max().unwrap_or(1);
+    let longest = prompt.max(decoded) + 2;
     let start = Instant::now();
     let mut engine = model::load_with_context(args, Some(longest as u32))?;
     let load_s = start.elapsed().as_secs_f64();
 
-    // The first run pays for warm caches and lazily made pages.
-    answer(&mut engine, 0, 8, 2)?;
+    // The first runs pay for warm caches and lazily made pages, and tell how many rows are run at once.
+    for salt in 0..2 {
+        answer(&mut engine, 7_000 + salt, prompt, 2)?;
+    }
+    engine.take_times();
+    let flops = flops_per_token(args)?;
     let mut prefills = Vec::new();
     for (i, &tokens) in prefill.iter().enumerate() {
         let cpu = cpu_seconds();
@@ -44,6 +49,8 @@ pub(crate) fn run(args: &Args) -> Result<Value> {
             "tokens": tokens,
             "tok_per_s": tokens as f64 / outcome.stats.prefill_seconds,
             "tok_per_cpu_s": cpu.map(|s| tokens as f64 / s),
+            "tflop_per_s": flops * tokens as f64 / outcome.stats.prefill_seconds / 1e12,
+            "kernels": times(&mut engine, 1.0),
         }));
     }
     let mut decodes: Vec<Decode> = Vec::new();
@@ -70,6 +77,7 @@ pub(crate) fn run(args: &Args) -> Result<Value> {
     let first = &decodes[0];
     let run = first.run;
     let per_token = |total: u64| total as f64 / first.n;
+    let kernels = times(&mut engine, decodes.iter().map(|d| d.n).sum());
     let medians: Vec<Value> = contexts.iter().map(|&context| median(&decodes, context)).collect();
     Ok(json!({
         "backend": engine.info().backend,
@@ -82,8 +90,11 @@ pub(crate) fn run(args: &Args) -> Result<Value> {
         "memory_bytes": engine.info().memory_bytes,
         "prefill": prefills,
         "decode": medians[0],
+        "weight_gb_per_s": per_token(run.weight_bytes_read) * first.n / first.s / 1e9,
         // Where there are several, in the order given.
         "contexts": medians,
+        // Where several contexts are compared: of all of them, and of the prompts before.
+        "kernels": kernels,
         "per_token": {
             "bytes_read": per_token(run.weight_bytes_read),
             "dispatches": per_token(run.dispatches),
@@ -94,6 +105,30 @@ pub(crate) fn run(args: &Args) -> Result<Value> {
             "bytes_read_back": per_token(run.bytes_read_back),
         },
     }))
+}
+
+/// Multiplications and additions of the layers' matrices for a token of a prompt: the head sees the last one alone, and
+/// attention is left out.
+fn flops_per_token(args: &Args) -> Result<f64> {
+    let header = model::header(args.file()?)?;
+    let matrices = header.tensors.iter().filter(|t| t.name.starts_with("blk.") && t.dims.len() == 2);
+    Ok(matrices.map(|t| 2.0 * t.dims.iter().product::<u64>() as f64).sum())
+}
+
+/// Microseconds of the GPU in each kernel, longest first, for each of `n`; `null` where no times are taken.
+fn times(engine: &mut Engine, n: f64) -> Option<Vec<Value>> {
+    let mut times = engine.take_times();
+    times.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+    let line = |t: &DispatchTime| {
+        json!({
+            "kernel": t.kernel,
+            "workgroups": t.groups,
+            "dispatches": t.n as f64 / n,
+            "us": t.seconds * 1e6 / n,
+            "us_each": t.seconds * 1e6 / t.n as f64,
+        })
+    };
+    (!times.is_empty()).then(|| times.iter().map(line).collect())
 }
 
 /// Decoding behind one context, once.

@@ -4,6 +4,7 @@
 mod args;
 mod bench;
 mod fit;
+mod gpu;
 mod model;
 
 use std::io::{BufRead, Write};
@@ -27,7 +28,8 @@ usage: qwenlet VERB …
   generate FILE (--prompt S | --ids 1,2 | --request R.json) [--max-tokens N] [--temperature T] [--top-k N] [--top-p P]
            [--min-p P] [--repetition-penalty R] [--presence-penalty P] [--frequency-penalty P] [--seed N] [--stop S]
            [--ignore-eos] [--context N] [--backend B] [--precision P]
-  bench FILE [--prefill 128,512] [--decode 64] [--context 128,4096] [--threads N] [--backend B] [--precision P]";
+  bench FILE [--prefill 128,512] [--decode 64] [--context 128,4096] [--threads N] [--backend B] [--precision P] [--profile]
+  gpu";
 
 fn main() {
     let result = args::parse().and_then(run);
@@ -54,6 +56,7 @@ fn run(args: Args) -> Result<()> {
         "logits" => logits(&args)?,
         "generate" => generate(&args)?,
         "bench" => bench::run(&args)?,
+        "gpu" => gpu::run()?,
         other => return Err(Error::invalid_argument(format!("unknown verb \"{other}\"\n{USAGE}"))),
     };
     println!("{answer}");

@@ -55,6 +55,7 @@ pub(crate) fn load_with_context(args: &Args, context_length: Option<u32>) -> Res
         backend: args.backend,
         precision: args.precision,
         context_length,
+        profile: args.profile,
         start_threads: Some(Rc::new(move || Box::pin(ready(Pool::new(threads))))),
         ..LoadOptions::default()
     };

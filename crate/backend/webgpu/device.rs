@@ -97,9 +97,19 @@ impl Gpu {
             limits.max_storage_buffer_binding_size =
                 limits.max_storage_buffer_binding_size.max(offered.max_storage_buffer_binding_size);
         }
+        #[cfg_attr(
+            target_arch = "wasm32",
+            expect(unused_mut, reason = "a browser tells no times within a pass")
+        )]
+        let mut features = wgpu::Features::empty();
+        #[cfg(not(target_arch = "wasm32"))]
+        if options.profile {
+            features = adapter.features() & super::profile::features();
+        }
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("qwenlet"),
+                required_features: features,
                 required_limits: limits,
                 memory_hints: wgpu::MemoryHints::MemoryUsage,
                 ..Default::default()
@@ -212,13 +222,19 @@ impl Gpu {
 
     /// Waits until everything submitted so far is done.
     pub(super) async fn idle(&self) -> Result<()> {
+        let (done, _) = self.on_done();
+        self.wait(done, None).await
+    }
+
+    /// Hears when everything submitted so far is done.
+    pub(super) fn on_done(&self) -> (oneshot::Receiver<()>, wgpu::SubmissionIndex) {
         let (done, pending) = oneshot::channel();
-        self.queue.submit(std::iter::empty());
+        let submission = self.queue.submit(std::iter::empty());
         self.queue.on_submitted_work_done(move || {
             // The receiver is gone where nobody waits any more.
             let _ = done.send(());
         });
-        self.wait(pending, None).await
+        (pending, submission)
     }
 
     /// Copies a mappable buffer's first bytes out, once the work submitted so far is done.

@@ -116,9 +116,9 @@ impl Sizes {
         let slots = layout.slots.iter().map(slot).collect::<Result<_>>()?;
         let layer = |layer: &LayerState| {
             let LayerState::Attention { n_kv_heads, head_dim } = *layer;
-            if head_dim % 4 != 0 || head_dim == 0 || head_dim > 256 || n_kv_heads == 0 {
+            if head_dim % 8 != 0 || head_dim == 0 || head_dim > 256 || n_kv_heads == 0 {
                 let what =
-                    format!("WebGPU needs heads of a multiple of 4 values, at most 256, not {head_dim}");
+                    format!("WebGPU needs heads of a multiple of 8 values, at most 256, not {head_dim}");
                 return Err(Error::new(Code::InvalidModel, what));
             }
             let heads = PAGE_TOKENS as u64 * u64::from(n_kv_heads);

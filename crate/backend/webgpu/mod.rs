@@ -10,6 +10,8 @@ mod draft;
 mod memory;
 mod pipelines;
 mod prepare;
+#[cfg(not(target_arch = "wasm32"))]
+mod profile;
 mod program;
 mod race;
 mod run;
@@ -59,6 +61,8 @@ pub struct WebGpuOptions {
     pub plain: bool,
     /// Tokens are chosen by the CPU alone.
     pub no_choosing: bool,
+    /// Take the time of every dispatch, natively, where the device tells it.
+    pub profile: bool,
     #[cfg(test)]
     pub(crate) spoil: Vec<Damage>,
 }
@@ -87,6 +91,8 @@ pub struct WebGpuBackend {
     pipelines: Rc<RefCell<Pipelines>>,
     prepared: Option<Prepared>,
     stats: Cell<RunStats>,
+    #[cfg(not(target_arch = "wasm32"))]
+    profile: Option<profile::Profile>,
 }
 
 #[derive(Debug)]
@@ -138,7 +144,17 @@ impl WebGpuBackend {
         let features = rounds.features();
         let info = BackendInfo { kind: BackendKind::WebGpu, adapter, features, n_threads: 1 };
         let pipelines = Rc::new(RefCell::new(pipelines));
-        Ok(Self { gpu, info, options, rounds, pipelines, prepared: None, stats: Cell::default() })
+        Ok(Self {
+            #[cfg(not(target_arch = "wasm32"))]
+            profile: options.profile.then(|| profile::Profile::new(&gpu)).flatten(),
+            gpu,
+            info,
+            options,
+            rounds,
+            pipelines,
+            prepared: None,
+            stats: Cell::default(),
+        })
     }
 
     /// Whether the adapter is a CPU in disguise, slower than the CPU backend.
@@ -260,6 +276,12 @@ impl Backend for WebGpuBackend {
 
     fn run(&mut self, batch: &Batch<'_>) -> Result<()> {
         self.submit(batch, None)
+    }
+
+    fn finished(&mut self) -> LocalBoxFuture<'static, Result<()>> {
+        let gpu = self.gpu.clone();
+        let (done, submission) = gpu.on_done();
+        Box::pin(async move { gpu.wait(done, Some(submission)).await })
     }
 
     fn start_choosing(&mut self, sampler: &Sampler) -> Result<usize> {
@@ -387,5 +409,10 @@ impl Backend for WebGpuBackend {
 
     fn take_stats(&mut self) -> RunStats {
         self.stats.take()
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn take_times(&mut self) -> Vec<crate::backend::DispatchTime> {
+        self.profile.as_mut().map(profile::Profile::take).unwrap_or_default()
     }
 }

@@ -64,10 +64,13 @@ impl Pipelines {
             text.replace(d.from, d.to)
         });
         let layout = self.layout(gpu, kernel);
-        let module = gpu.device.create_shader_module(wgpu::ShaderModuleDescriptor {
-            label: Some(&label),
-            source: wgpu::ShaderSource::Wgsl(text.into()),
-        });
+        let source = wgpu::ShaderSource::Wgsl(text.into());
+        let descriptor = wgpu::ShaderModuleDescriptor { label: Some(&label), source };
+        // Natively a counter in every loop would keep drivers from unrolling any; a browser has checks of its own.
+        let checks =
+            wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };
+        // SAFETY: every loop of the kernels counts up to an end that does not change, so that none is endless.
+        let module = unsafe { gpu.device.create_shader_module_trusted(descriptor, checks) };
         let layout = gpu.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: Some(&label),
             bind_group_layouts: &[Some(&layout)],

@@ -27,6 +27,8 @@ impl WebGpuBackend {
             pipelines: Rc::clone(&self.pipelines),
             prepared: None,
             stats: Cell::default(),
+            #[cfg(not(target_arch = "wasm32"))]
+            profile: None,
         }
     }
 

@@ -15,6 +15,7 @@ use crate::quant::GgmlType;
 /// One way to dispatch; the first whose `max_lines` is not exceeded is taken.
 #[derive(Debug)]
 struct Shape {
+    kernel: &'static str,
     max_lines: u32,
     pipeline: wgpu::ComputePipeline,
     /// Workgroups in x, lines that a workgroup in y covers, whether one in z has a share of a row's pages.
@@ -52,6 +53,7 @@ pub(super) struct Recorded {
 /// Which shape of the product with few lines; the names are those of the kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Matvec {
+    Thin,
     Narrow,
     Wide,
     Serial,
@@ -66,14 +68,20 @@ pub(super) struct Choice {
     pub(super) rounds: Rounds,
 }
 
-/// Weight rows from which on a GPU is filled without many threads a row.
-const MANY_WEIGHT_ROWS: u32 = 4096;
+/// Weight rows up to which only the most threads a row fill a GPU, and from which on it is filled without many.
+const FEW_WEIGHT_ROWS: u32 = 2048;
+const MANY_WEIGHT_ROWS: u32 = 32_768;
 
 impl Choice {
     /// Products of few lines with so many weight rows in these formats.
     pub(super) fn matvec(self, n_rows: u32, formats: &[GgmlType]) -> &'static shader::Forms {
-        let by_size = if n_rows >= MANY_WEIGHT_ROWS { Matvec::Wide } else { Matvec::Narrow };
+        let by_size = match n_rows {
+            ..=FEW_WEIGHT_ROWS => Matvec::Thin,
+            MANY_WEIGHT_ROWS.. => Matvec::Wide,
+            _ => Matvec::Narrow,
+        };
         let shape = match self.matvec.unwrap_or(by_size) {
+            Matvec::Thin => &shader::MATVEC_THIN,
             Matvec::Narrow => &shader::MATVEC_NARROW,
             Matvec::Wide => &shader::MATVEC_WIDE,
             Matvec::Serial => &shader::MATVEC_SERIAL,
@@ -139,6 +147,7 @@ impl Program {
             let mut made = Vec::with_capacity(shapes.len());
             for shape in shapes {
                 made.push(Shape {
+                    kernel: shape.kernel.name,
                     max_lines: shape.max_lines,
                     pipeline: pipelines.get(gpu, shape.kernel, &shape.formats)?,
                     groups: shape.groups,
@@ -155,8 +164,13 @@ impl Program {
         self.dispatches.len()
     }
 
-    /// Records every dispatch of a run.
-    pub(super) fn record(&self, pass: &mut wgpu::ComputePass<'_>, counts: Counts) -> Recorded {
+    /// Records every dispatch of a run; `dispatched` hears of each, its kernel and how many workgroups it has.
+    pub(super) fn record(
+        &self,
+        pass: &mut wgpu::ComputePass<'_>,
+        counts: Counts,
+        dispatched: &mut impl FnMut(&mut wgpu::ComputePass<'_>, &'static str, u64),
+    ) -> Recorded {
         let mut recorded = Recorded::default();
         for dispatch in &self.dispatches {
             let lines = counts.lines(dispatch.rows);
@@ -169,6 +183,7 @@ impl Program {
             pass.set_bind_group(0, &dispatch.bind_group, &[]);
             let z = if shape.shares { counts.splits } else { 1 };
             pass.dispatch_workgroups(shape.groups, y, z);
+            dispatched(pass, shape.kernel, u64::from(shape.groups) * u64::from(y) * u64::from(z));
             recorded.dispatches += 1;
             recorded.weight_bytes += dispatch.weight_bytes * u64::from(y);
         }

@@ -38,14 +38,32 @@ impl WebGpuBackend {
         self.gpu.queue.write_buffer(&p.memory.run, 4 * at as u64, bytes);
         let written = bytes.len() as u64;
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        #[cfg(not(target_arch = "wasm32"))]
+        let profile = &mut self.profile;
         let recorded = {
             let mut pass = encoder.begin_compute_pass(&Default::default());
-            let mut recorded = program.record(&mut pass, counts);
+            #[cfg(not(target_arch = "wasm32"))]
+            if let Some(profile) = profile {
+                profile.start(&mut pass);
+            }
+            let mut dispatched = |pass: &mut wgpu::ComputePass<'_>, kernel, groups| {
+                #[cfg(not(target_arch = "wasm32"))]
+                if let Some(profile) = profile {
+                    profile.dispatched(pass, kernel, groups);
+                }
+                #[cfg(target_arch = "wasm32")]
+                let _ = (pass, kernel, groups); // a browser tells no times within a pass
+            };
+            let mut recorded = program.record(&mut pass, counts, &mut dispatched);
             if let Some(sampling) = &sampling {
-                recorded.dispatches += sampling.record(&mut pass);
+                recorded.dispatches += sampling.record(&mut pass, &mut dispatched);
             }
             recorded
         };
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Some(profile) = &self.profile {
+            profile.end(&mut encoder);
+        }
         // Here and not when it is asked for: one submit a run.
         if let Some(sampling) = &sampling {
             sampling.record_copies(&mut encoder, &p.memory.run);
@@ -57,6 +75,10 @@ impl WebGpuBackend {
         let submission = self.gpu.queue.submit([encoder.finish()]);
         if let Some(sampling) = &mut sampling {
             sampling.submitted(submission);
+        }
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Some(profile) = &mut self.profile {
+            profile.collect(&self.gpu)?;
         }
         self.count(|s| {
             s.submits += 1;

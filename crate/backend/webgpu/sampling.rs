@@ -196,12 +196,20 @@ impl Sampling {
     }
 
     /// Records the two dispatches.
-    pub(super) fn record(&self, pass: &mut wgpu::ComputePass<'_>) -> u64 {
+    pub(super) fn record(
+        &self,
+        pass: &mut wgpu::ComputePass<'_>,
+        dispatched: &mut impl FnMut(&mut wgpu::ComputePass<'_>, &'static str, u64),
+    ) -> u64 {
         let groups = [self.n_vocab.div_ceil(self.block) as u32, 1];
-        for ((pipeline, bind_group), n) in self.pipelines.iter().zip(&self.bind_groups).zip(groups) {
+        let names = [shader::SCORE.name, shader::CHOOSE.name];
+        for (((pipeline, bind_group), n), name) in
+            self.pipelines.iter().zip(&self.bind_groups).zip(groups).zip(names)
+        {
             pass.set_pipeline(pipeline);
             pass.set_bind_group(0, bind_group, &[]);
             pass.dispatch_workgroups(n, 1, 1);
+            dispatched(pass, name, u64::from(n));
         }
         self.pipelines.len() as u64
     }

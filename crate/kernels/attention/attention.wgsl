@@ -1,38 +1,55 @@
 // One workgroup a row, block of {{ queries }} query heads that read the same key head, and share of the row's pages: each
-// key and value is loaded once for the block. A chunk of pages at a time, first a key a thread for the scores, then a
-// quarter of the head a thread for the sums of values, with a running maximum (online softmax).
+// key and value is loaded once for the block. A page at a time, first a piece of a key a thread for the scores, then a
+// quarter of the head and some of the tokens for the sums of values, with a running maximum (online softmax).
 {% if own %}
-// The row's own key and value are not in the state yet: the workgroups with the last share of pages take them from where
-// the product left them, one of them writes them to the state, and nobody reads them there.
+// The row's own key and value are not in the state yet: the workgroups whose share of pages has their place take them from
+// where the product left them, one of them writes them to the state, and nobody uses what is there before.
 {% endif %}
 {% set vec = "vec" ~ queries ~ "<f32>" %}
 const THREADS = {{ threads }}u;
 const QUERIES = {{ queries }}u;
-const CHUNK_PAGES = {{ chunk_pages }}u;
+// Threads that share a key, each with some of its quarters.
+const PIECES = THREADS / PAGE_TOKENS;
+{% set pieces = threads // page_tokens %}
+// Threads that share a quarter of the values, each with some of the tokens; at most.
+const MAX_SHARES = 32u;
 const LOWEST = -3.0e38;
 
 // [part][query]; at most 256 values a head.
 var<workgroup> query: array<vec4<f32>, {{ 64 * queries }}>;
-// Of the chunk's keys, one component a query.
-var<workgroup> scores: array<{{ vec }}, {{ chunk_pages * page_tokens }}>;
-var<workgroup> highest: array<atomic<u32>, QUERIES>;
+// Of the page's keys, one component a query: what each piece has, then the scores.
+var<workgroup> pieces: array<{{ vec }}, THREADS>;
+var<workgroup> scores: array<{{ vec }}, PAGE_TOKENS>;
+var<workgroup> highest: array<{{ vec }}, PAGE_TOKENS>;
+{% if queries == 4 %}
+// Sums of values take the place of pieces when all pages are done.
+{% set sums = "pieces" %}
+{% else %}
+{% set sums = "sums" %}
 var<workgroup> sums: array<vec4<f32>, THREADS>;
-// At least 32 values a head: at most so many shares.
-var<workgroup> weights: array<{{ vec }}, {{ threads // 8 }}>;
+{% endif %}
+var<workgroup> weights: array<{{ vec }}, MAX_SHARES>;
 {% if own %}
-var<workgroup> own_key: array<vec4<f32>, 64>;
+// The row's key and value, at most 64 quarters each, as the state will hold them; their largest magnitudes, scales.
+var<workgroup> own: array<vec2<u32>, 128>;
+var<workgroup> magnitudes: array<u32, 128>;
+var<workgroup> own_scales: array<f32, 2>;
 {% endif %}
 
-// Unsigned integers in the order of the floats.
-fn to_ordered(value: f32) -> u32 {
-    let bits = bitcast<u32>(value);
-    return select(bits | 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
-}
-
-fn from_ordered(key: u32) -> f32 {
-    return bitcast<f32>(select(~key, key & 0x7fffffffu, (key & 0x80000000u) != 0u));
-}
-
+{# Adds the products of the block's queries with `n` quarters of a key from quarter d on. #}
+{% macro key_parts(n) %}
+{% for j in range(n) %}
+                let stored{{ j }} = keys[at + (d + {{ j }}u) * PAGE_TOKENS];
+                let k{{ j }} = integers({{ "select(stored" ~ j ~ ", own[d + " ~ j ~ "u], is_own)" if own else "stored" ~ j }});
+{% endfor %}
+{% for j in range(n) %}
+                score += {{ vec }}(
+{% for i in range(queries) %}
+                    dot(query[(d + {{ j }}u) * QUERIES + {{ i }}u], k{{ j }}),
+{% endfor %}
+                );
+{% endfor %}
+{% endmacro %}
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let group = params.n_heads / params.n_kv_heads;
@@ -41,13 +58,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let first_query = workgroup.x % blocks * QUERIES;
     let row = workgroup.y;
     let position = row_position(row);
-    let n_keys = position + {{ 0 if own else 1 }}u;
+    let n_keys = position + 1u;
     let n_pages = (n_keys + PAGE_TOKENS - 1u) / PAGE_TOKENS;
     let n_splits = select(1u, run[{{ splits_at }}u], params.split != 0u);
     let pages_each = (n_pages + n_splits - 1u) / n_splits;
     let first_page = workgroup.z * pages_each;
     let end_page = min(first_page + pages_each, n_pages);
     let slot = thread % PAGE_TOKENS;
+    let piece = thread / PAGE_TOKENS;
 
     let x_at = row * params.x_stride;
     let q_at = x_at + params.q_offset + kv_head * group * params.head_dim;
@@ -59,18 +77,28 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             * head_quarter(at, part, position, params.q_normed, params.q_norm_at, params.q_eps);
     }
 {% if own %}
-    let has_own = workgroup.z + 1u == n_splits;
-    let k_at = x_at + params.k_offset + kv_head * params.head_dim;
-    let v_at = x_at + params.v_offset + kv_head * params.head_dim;
-    if has_own && thread < params.head_dim {
-        own_key[thread] =
-            head_quarter(k_at, thread, position, params.k_normed, params.k_norm_at, params.k_eps);
+    let own_page = position / PAGE_TOKENS;
+    let has_own = first_page <= own_page && own_page < end_page;
+    // The first half of the threads has the key, the other one the value, a quarter each.
+    let is_value = thread >= 64u;
+    let quarter = select(thread % 64u, params.head_dim, thread >= 128u);
+    var mine = vec4<f32>();
+    if has_own && quarter < params.head_dim {
+        if is_value {
+            mine = x[x_at + params.v_offset + kv_head * params.head_dim + quarter];
+        } else {
+            let k_at = x_at + params.k_offset + kv_head * params.head_dim;
+            mine = head_quarter(k_at, quarter, position, params.k_normed, params.k_norm_at, params.k_eps);
+        }
+    }
+    if thread < 128u {
+        magnitudes[thread] = magnitude(mine);
     }
 {% endif %}
 
     // For the sums of values: this thread's quarter of the head, and which share of a page's tokens it takes.
     let part = thread % params.head_dim;
-    let n_shares = THREADS / params.head_dim;
+    let n_shares = min(THREADS / params.head_dim, MAX_SHARES);
     let share = thread / params.head_dim;
 {% for i in range(queries) %}
     var sum{{ i }} = vec4<f32>();
@@ -79,78 +107,83 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var maximum = {{ vec }}(LOWEST);
 {% if own %}
     workgroupBarrier();
-    if has_own {
+    if has_own && thread < 128u {
         // As the state will hold them, so that a row sees the same whether or not others are stored with it.
-        var most = vec2<u32>();
-        for (var i = 0u; i < params.head_dim; i++) {
-            most = max(most, vec2<u32>(magnitude(own_key[i]), magnitude(x[v_at + i])));
-        }
-        let key_scale = scale_of(most.x);
-        let value_scale = scale_of(most.y);
-        var score = {{ vec }}();
-        for (var d = 0u; d < params.head_dim; d++) {
-            let k = integers(words_of(own_key[d], key_scale));
-            score += {{ vec }}(
-{% for i in range(queries) %}
-                dot(query[d * QUERIES + {{ i }}u], k),
-{% endfor %}
-            );
-        }
-        maximum = score * key_scale;
-        let value = words_of(x[v_at + part], value_scale);
-        if share == 0u {
-            weight = {{ vec }}(1.0);
-{% for i in range(queries) %}
-            sum{{ i }} = integers(value) * value_scale;
+        var largest = 0u;
+        for (var i = 0u; i < params.head_dim; i += 8u) {
+{% for j in range(8) %}
+            largest = max(largest, magnitudes[thread / 64u * 64u + i + {{ j }}u]);
 {% endfor %}
         }
-        if first_query == 0u && share == 0u {
+        let scale = scale_of(largest);
+        let words = words_of(mine, scale);
+        own[thread] = words;
+        if quarter == 0u {
+            own_scales[thread / 64u] = scale;
+        }
+        if first_query == 0u && quarter < params.head_dim {
             let page = row_page(row, position);
             let at = position % PAGE_TOKENS;
-            keys[key_at(page, kv_head, part, at)] = words_of(own_key[part], key_scale);
-            values[value_at(page, kv_head, part, at)] = value;
-            if part == 0u {
-                scales[key_scale_at(page, kv_head, at)] = key_scale;
-                scales[value_scale_at(page, kv_head, at)] = value_scale;
+            if is_value {
+                values[value_at(page, kv_head, quarter, at)] = words;
+            } else {
+                keys[key_at(page, kv_head, quarter, at)] = words;
+            }
+            if quarter == 0u {
+                scales[key_scale_at(page, kv_head, at) + thread / 64u * PAGE_TOKENS] = scale;
             }
         }
     }
 {% endif %}
 
-    for (var first = first_page; first < end_page; first += CHUNK_PAGES) {
-        let n = min(CHUNK_PAGES, end_page - first);
+    let quarters = (params.head_dim + PIECES - 1u) / PIECES;
+    let first_quarter = piece * quarters;
+    let end_quarter = min(first_quarter + quarters, params.head_dim);
+    for (var p = first_page; p < end_page; p++) {
+        let key = p * PAGE_TOKENS;
+        let page = row_page(row, key);
+        let at = key_at(page, kv_head, 0u, slot);
+        let scale_at = key_scale_at(page, kv_head, slot);
+{% if own %}
+        let is_own = key + slot == position;
+{% endif %}
+        // The pieces and scores of the page before are read, and what is the row's own is written.
         workgroupBarrier();
-        var best = maximum;
-        for (var p = thread / PAGE_TOKENS; p < n; p += THREADS / PAGE_TOKENS) {
-            let key = (first + p) * PAGE_TOKENS;
-            let page = row_page(row, key);
-            let at = key_at(page, kv_head, 0u, slot);
-            var score = {{ vec }}();
-            for (var d = 0u; d < params.head_dim; d++) {
-                let k = integers(keys[at + d * PAGE_TOKENS]);
-                score += {{ vec }}(
-{% for i in range(queries) %}
-                    dot(query[d * QUERIES + {{ i }}u], k),
-{% endfor %}
-                );
-            }
-            score *= scales[key_scale_at(page, kv_head, slot)];
-            score = select({{ vec }}(LOWEST), score, key + slot < n_keys);
-            scores[p * PAGE_TOKENS + slot] = score;
-            best = max(best, score);
+        var score = {{ vec }}();
+        // Several loads are under way at once.
+        let whole = first_quarter + (max(end_quarter, first_quarter) - first_quarter) / {{ ahead }}u * {{ ahead }}u;
+        for (var d = first_quarter; d < whole; d += {{ ahead }}u) {
+{{ key_parts(ahead) }}
         }
-{% for i in range(queries) %}
-        atomicMax(&highest[{{ i }}], to_ordered(best[{{ i }}]));
-{% endfor %}
+        for (var d = whole; d < end_quarter; d++) {
+{{ key_parts(1) }}
+        }
+        pieces[thread] = score;
         workgroupBarrier();
-        let new_maximum = {{ vec }}(
-{% for i in range(queries) %}
-            from_ordered(atomicLoad(&highest[{{ i }}])),
+        if piece == 0u {
+{% for i in range(1, pieces) %}
+            score += pieces[thread + {{ i }}u * PAGE_TOKENS];
 {% endfor %}
-        );
-        for (var p = thread / PAGE_TOKENS; p < n; p += THREADS / PAGE_TOKENS) {
-            let at = p * PAGE_TOKENS + slot;
-            scores[at] = exp(scores[at] - new_maximum);
+            let scale = scales[scale_at];
+            score *= {{ "select(scale, own_scales[0], is_own)" if own else "scale" }};
+            score = select({{ vec }}(LOWEST), score, key + slot < n_keys);
+            highest[slot] = score;
+        }
+        workgroupBarrier();
+        if thread < 8u {
+            var best = max(maximum, highest[thread]);
+{% for i in range(1, page_tokens // 8) %}
+            best = max(best, highest[thread + {{ 8 * i }}u]);
+{% endfor %}
+            highest[thread] = best;
+        }
+        workgroupBarrier();
+        var new_maximum = highest[0];
+{% for i in range(1, 8) %}
+        new_maximum = max(new_maximum, highest[{{ i }}]);
+{% endfor %}
+        if piece == 0u {
+            scores[slot] = exp(score - new_maximum);
         }
         workgroupBarrier();
         let shrink = exp(maximum - new_maximum);
@@ -160,21 +193,34 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         sum{{ i }} *= shrink[{{ i }}];
 {% endfor %}
         if share < n_shares {
-            for (var p = 0u; p < n; p++) {
-                let key = (first + p) * PAGE_TOKENS;
-                let tokens = min(PAGE_TOKENS, n_keys - key);
-                let page = row_page(row, key);
-                let at = value_at(page, kv_head, part, 0u);
-                let scale_at = value_scale_at(page, kv_head, 0u);
-                for (var i = share; i < tokens; i += n_shares) {
-                    let s = scores[p * PAGE_TOKENS + i];
-                    let v = integers(values[at + i * params.head_dim]);
+            let tokens = min(PAGE_TOKENS, n_keys - key);
+            let values_at = value_at(page, kv_head, part, 0u);
+            let scales_at = value_scale_at(page, kv_head, 0u);
+            for (var i = share; i < tokens; i += {{ ahead }}u * n_shares) {
+{% for j in range(ahead) %}
+                let i{{ j }} = min(i + {{ j }}u * n_shares, tokens - 1u);
+                let stored{{ j }} = values[values_at + i{{ j }} * params.head_dim];
+                let stored_scale{{ j }} = scales[scales_at + i{{ j }}];
+{% if own %}
+                let is_own{{ j }} = key + i{{ j }} == position;
+                let v{{ j }} = integers(select(stored{{ j }}, own[64u + part], is_own{{ j }}));
+                let scale{{ j }} = select(stored_scale{{ j }}, own_scales[1], is_own{{ j }});
+{% else %}
+                let v{{ j }} = integers(stored{{ j }});
+                let scale{{ j }} = stored_scale{{ j }};
+{% endif %}
+{% endfor %}
+{% for j in range(ahead) %}
+                {
+                    let sees = i + {{ j }}u * n_shares < tokens;
+                    let s = select({{ vec }}(), scores[i{{ j }}], sees);
                     weight += s;
-                    let scaled = s * scales[scale_at + i];
+                    let scaled = select({{ vec }}(), s * scale{{ j }}, sees);
 {% for i in range(queries) %}
-                    sum{{ i }} += scaled[{{ i }}] * v;
+                    sum{{ i }} += scaled[{{ i }}] * v{{ j }};
 {% endfor %}
                 }
+{% endfor %}
             }
         }
     }
@@ -183,13 +229,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         weights[share] = weight;
     }
 {% for i in range(queries) %}
-    sums[thread] = sum{{ i }};
+    {{ sums }}[thread] = sum{{ i }};
     workgroupBarrier();
     if thread < params.head_dim && first_query + {{ i }}u < group {
         var total = vec4<f32>();
         var total_weight = 0.0;
         for (var i = 0u; i < n_shares; i++) {
-            total += sums[i * params.head_dim + thread];
+            total += {{ sums }}[i * params.head_dim + thread];
             total_weight += weights[i][{{ i }}];
         }
         let head = kv_head * group + first_query + {{ i }}u;
@@ -204,6 +250,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             }
         }
     }
+{% if not loop.last %}
     workgroupBarrier();
+{% endif %}
 {% endfor %}
 }

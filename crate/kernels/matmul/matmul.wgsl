@@ -20,23 +20,32 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var sum{{ n }}_{{ j }} = vec4<f32>();
 {% endfor %}
 {% endfor %}
+    // What the next turn writes to workgroup memory is under way while this one multiplies.
+    var w = unpack0(weight_at, 0u);
+{% for j in range(mine) %}
+    // Four lines times four columns.
+{% for c in range(4) %}
+    let at{{ j }}_{{ c }} =
+        params.x_offset + tn + min(first_line + (tm + {{ 8 * j }}u) * 4u + {{ c }}u, n_lines - 1u) * params.x_stride;
+    var x{{ j }}_{{ c }} = x[at{{ j }}_{{ c }}];
+{% endfor %}
+{% endfor %}
     for (var group = 0u; group < params.groups; group++) {
-        let w = unpack0(weight_at, group);
 {% for k in range(8) %}
         w_tile[thread * 8u + ({{ k }}u ^ tn)] = w.w{{ k }} * w.{{ "lo" if k < 4 else "hi" }};
 {% endfor %}
 {% for j in range(mine) %}
-        {
-            // Four lines times four columns, turned.
-            let quad = tm + {{ 8 * j }}u;
-            let column = params.x_offset + group * 8u + tn;
 {% for c in range(4) %}
-            let x{{ c }} = x[column + min(first_line + quad * 4u + {{ c }}u, n_lines - 1u) * params.x_stride];
+        x_tile[(tn * 4u + {{ c }}u) * {{ quads }}u + tm + {{ 8 * j }}u] =
+            vec4<f32>(x{{ j }}_0[{{ c }}], x{{ j }}_1[{{ c }}], x{{ j }}_2[{{ c }}], x{{ j }}_3[{{ c }}]);
 {% endfor %}
+{% endfor %}
+        let next = min(group + 1u, params.groups - 1u);
+        w = unpack0(weight_at, next);
+{% for j in range(mine) %}
 {% for c in range(4) %}
-            x_tile[(tn * 4u + {{ c }}u) * {{ quads }}u + quad] = vec4<f32>(x0[{{ c }}], x1[{{ c }}], x2[{{ c }}], x3[{{ c }}]);
+        x{{ j }}_{{ c }} = x[at{{ j }}_{{ c }} + next * 8u];
 {% endfor %}
-        }
 {% endfor %}
         workgroupBarrier();
         for (var k = 0u; k < 8u; k++) {

@@ -60,23 +60,23 @@ const OWN_ATTENTION_BUFFERS: &[Binding] = &[
 pub const ATTENTION_2: Kernel = attention(
     "attention 2",
     ATTENTION_BUFFERS,
-    &[("queries", 2), ("threads", 128), ("chunk_pages", 8), ("own", 0)],
+    &[("queries", 2), ("threads", 256), ("ahead", 4), ("own", 0)],
 );
 pub const ATTENTION_4: Kernel = attention(
     "attention 4",
     ATTENTION_BUFFERS,
-    &[("queries", 4), ("threads", 128), ("chunk_pages", 8), ("own", 0)],
+    &[("queries", 4), ("threads", 256), ("ahead", 4), ("own", 0)],
 );
 /// Where no other row of the run reads a row's key and value, which are stored on the way.
 pub const OWN_ATTENTION_2: Kernel = attention(
     "own attention 2",
     OWN_ATTENTION_BUFFERS,
-    &[("queries", 2), ("threads", 128), ("chunk_pages", 8), ("own", 1)],
+    &[("queries", 2), ("threads", 256), ("ahead", 4), ("own", 1)],
 );
 pub const OWN_ATTENTION_4: Kernel = attention(
     "own attention 4",
     OWN_ATTENTION_BUFFERS,
-    &[("queries", 4), ("threads", 128), ("chunk_pages", 8), ("own", 1)],
+    &[("queries", 4), ("threads", 256), ("ahead", 4), ("own", 1)],
 );
 
 /// For runs of one sequence: a workgroup has `queries` heads of consecutive rows.

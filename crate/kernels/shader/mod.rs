@@ -187,6 +187,12 @@ pub const CHOOSE: Kernel = Kernel {
 
 pub static KERNELS: &[&Kernel] = &[
     &EMBED,
+    &MATVEC_THIN.exact.plain,
+    &MATVEC_THIN.exact.normed,
+    &MATVEC_THIN.exact.gated,
+    &MATVEC_THIN.rounded.plain,
+    &MATVEC_THIN.rounded.normed,
+    &MATVEC_THIN.rounded.gated,
     &MATVEC_NARROW.exact.plain,
     &MATVEC_NARROW.exact.normed,
     &MATVEC_NARROW.exact.gated,

@@ -35,19 +35,39 @@ pub struct Forms {
 }
 
 macro_rules! forms {
-    ($shape:expr, $tiles:literal, $gated_tiles:literal, $splits:literal, $integer:literal) => {
+    ($shape:expr, $lanes:literal, $tiles:literal, $gated_tiles:literal, $splits:literal, $unroll:literal, $integer:literal) => {
         Forms {
-            plain: forms!(concat!("matvec ", $shape), $tiles, $splits, $integer, 0, 0),
-            normed: forms!(concat!("normed matvec ", $shape), $tiles, $splits, $integer, 1, 0),
-            gated: forms!(concat!("gated matvec ", $shape), $gated_tiles, $splits, $integer, 1, 1),
+            plain: forms!(concat!("matvec ", $shape), $lanes, $tiles, $splits, $unroll, $integer, 0, 0),
+            normed: forms!(
+                concat!("normed matvec ", $shape),
+                $lanes,
+                $tiles,
+                $splits,
+                $unroll,
+                $integer,
+                1,
+                0
+            ),
+            gated: forms!(
+                concat!("gated matvec ", $shape),
+                $lanes,
+                $gated_tiles,
+                $splits,
+                $unroll,
+                $integer,
+                1,
+                1
+            ),
         }
     };
-    ($name:expr, $tiles:literal, $splits:literal, $integer:literal, $norm:literal, $gated:literal) => {
+    ($name:expr, $lanes:literal, $tiles:literal, $splits:literal, $unroll:literal, $integer:literal, $norm:literal, $gated:literal) => {
         Kernel {
             name: $name,
             constants: &[
+                ("lanes", $lanes),
                 ("tiles", $tiles),
                 ("splits", $splits),
+                ("unroll", $unroll),
                 ("integer", $integer),
                 ("segments", 3),
                 ("norm", $norm),
@@ -59,20 +79,21 @@ macro_rules! forms {
 }
 
 macro_rules! matvec {
-    ($shape:literal, $tiles:literal, $gated_tiles:literal, $splits:literal) => {
+    ($shape:literal, $lanes:literal, $tiles:literal, $gated_tiles:literal, $splits:literal, $unroll:literal) => {
         MatVec {
-            exact: forms!($shape, $tiles, $gated_tiles, $splits, 0),
-            rounded: forms!(concat!($shape, " rounded"), $tiles, $gated_tiles, $splits, 1),
+            exact: forms!($shape, $lanes, $tiles, $gated_tiles, $splits, $unroll, 0),
+            rounded: forms!(concat!($shape, " rounded"), $lanes, $tiles, $gated_tiles, $splits, $unroll, 1),
         }
     };
 }
 
-/// Few weight rows need many threads each to fill a GPU.
-pub static MATVEC_NARROW: MatVec = matvec!("narrow", 1, 1, 16);
+/// The fewest weight rows need the most threads each to fill a GPU.
+pub static MATVEC_THIN: MatVec = matvec!("thin", 8, 1, 1, 32, 1);
+pub static MATVEC_NARROW: MatVec = matvec!("narrow", 16, 1, 1, 16, 2);
 /// Many rows fill a GPU by themselves, and a thread with several reads its activations once for all of them.
-pub static MATVEC_WIDE: MatVec = matvec!("wide", 4, 2, 8);
+pub static MATVEC_WIDE: MatVec = matvec!("wide", 16, 4, 2, 8, 1);
 /// A software adapter has no need of many threads: one a row.
-pub static MATVEC_SERIAL: MatVec = matvec!("serial", 4, 4, 1);
+pub static MATVEC_SERIAL: MatVec = matvec!("serial", 16, 4, 4, 1, 1);
 
 const MATMUL_BUFFERS: &[Binding] = &[
     read("quants", "array<vec4<u32>>"),

@@ -24,8 +24,10 @@ fn norm_factor(at: u32, normed: u32, eps: f32) -> f32 {
         return 1.0;
     }
     var sum = 0.0;
-    for (var i = 0u; i < params.head_dim; i++) {
-        sum += dot(x[at + i], x[at + i]);
+    for (var i = 0u; i < params.head_dim; i += 2u) {
+        let v0 = x[at + i];
+        let v1 = x[at + i + 1u];
+        sum += dot(v0, v0) + dot(v1, v1);
     }
     return 1.0 / sqrt(sum / f32(params.head_dim * 4u) + eps);
 }

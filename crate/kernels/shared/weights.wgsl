@@ -43,12 +43,22 @@ fn half1(word: u32, odd: u32) -> f32 {
     return half2(word >> (16u * odd)).x;
 }
 
+// Integers below 2^23 as floats, plus `offset`, exactly: they are the low bits of the floats from 2^23 on. Several GPUs
+// convert integers at a fraction of the rate at which they add.
+fn floats(n: vec4<u32>, offset: f32) -> vec4<f32> {
+    return bitcast<vec4<f32>>(n | vec4<u32>(0x4b000000u)) + vec4<f32>(offset - 8388608.0);
+}
+
 fn byte_of(word: u32, i: u32) -> u32 {
     return (word >> (8u * i)) & 0xffu;
 }
 
 fn signed_bytes(word: u32) -> vec4<f32> {
-    return vec4<f32>((vec4<i32>(bitcast<i32>(word)) << vec4<u32>(24u, 16u, 8u, 0u)) >> vec4<u32>(24u));
+    let raised = word ^ 0x80808080u;
+    let half = raised >> 16u;
+    let bits = (vec4<u32>(raised, raised, half, half) & vec4<u32>(0xffu, 0xff00u, 0xffu, 0xff00u)) | vec4<u32>(0x4b000000u);
+    return bitcast<vec4<f32>>(bits) * vec4<f32>(1.0, 0x1p-8, 1.0, 0x1p-8)
+        - vec4<f32>(8388736.0, 32896.0, 8388736.0, 32896.0);
 }
 
 // The low and the high nibble of each byte.
@@ -58,6 +68,21 @@ fn low_nibbles(word: u32) -> vec4<u32> {
 
 fn high_nibbles(word: u32) -> vec4<u32> {
     return (vec4<u32>(word) >> vec4<u32>(4u, 12u, 20u, 28u)) & vec4<u32>(15u);
+}
+
+// The same as floats, plus `offset`, exactly: a nibble is left where it stands, times a power of two.
+fn low_floats(word: u32, offset: f32) -> vec4<f32> {
+    let half = word >> 16u;
+    let bits = (vec4<u32>(word, word, half, half) & vec4<u32>(0xfu, 0xf00u, 0xfu, 0xf00u)) | vec4<u32>(0x4b000000u);
+    return bitcast<vec4<f32>>(bits) * vec4<f32>(1.0, 0x1p-8, 1.0, 0x1p-8)
+        + (vec4<f32>(offset) - vec4<f32>(8388608.0, 32768.0, 8388608.0, 32768.0));
+}
+
+fn high_floats(word: u32, offset: f32) -> vec4<f32> {
+    let half = word >> 16u;
+    let bits = (vec4<u32>(word, word, half, half) & vec4<u32>(0xf0u, 0xf000u, 0xf0u, 0xf000u)) | vec4<u32>(0x4b000000u);
+    return bitcast<vec4<f32>>(bits) * vec4<f32>(0x1p-4, 0x1p-12, 0x1p-4, 0x1p-12)
+        + (vec4<f32>(offset) - vec4<f32>(524288.0, 2048.0, 524288.0, 2048.0));
 }
 
 // Four bits from bit `i` on, each as 0 or 1.
@@ -70,12 +95,23 @@ fn four_pairs(word: u32, i: u32) -> vec4<u32> {
     return (vec4<u32>(word >> (2u * i)) >> vec4<u32>(0u, 2u, 4u, 6u)) & vec4<u32>(3u);
 }
 
-// Nibbles of 16 bytes: byte b of word c holds weights 8c + b (low) and 8c + 4 + b (high), each as `n * scale + offset`.
+// Nibbles of 16 bytes: byte b of word c holds weights 8c + b (low) and 8c + 4 + b (high), each plus `offset`.
+fn plain_nibble_group(q: vec4<u32>, offset: f32, d: f32) -> Group {
+    return Group(
+{% for i in range(8) %}
+        {{ "low" if i % 2 == 0 else "high" }}_floats(q[{{ i // 2 }}], offset),
+{% endfor %}
+        d,
+        d,
+    );
+}
+
+// The same, each as `n * scale + offset`.
 fn nibble_group(q: vec4<u32>, scale: f32, offset: f32, lo: f32, hi: f32) -> Group {
     let o = vec4<f32>(offset);
     return Group(
 {% for i in range(8) %}
-        vec4<f32>({{ "low" if i % 2 == 0 else "high" }}_nibbles(q[{{ i // 2 }}])) * scale + o,
+        {{ "low" if i % 2 == 0 else "high" }}_floats(q[{{ i // 2 }}], 0.0) * scale + o,
 {% endfor %}
         lo,
         hi,
@@ -88,7 +124,7 @@ fn five_bit_group(q: vec4<u32>, fifth: u32, scale: f32, offset: f32, d: f32) -> 
     let four = vec4<u32>(4u);
     return Group(
 {% for i in range(8) %}
-        vec4<f32>({{ "low" if i % 2 == 0 else "high" }}_nibbles(q[{{ i // 2 }}]) | (four_bits(fifth, {{ 4 * i }}u) << four)) * scale + o,
+        floats({{ "low" if i % 2 == 0 else "high" }}_nibbles(q[{{ i // 2 }}]) | (four_bits(fifth, {{ 4 * i }}u) << four), 0.0) * scale + o,
 {% endfor %}
         d,
         d,

@@ -14,10 +14,10 @@ fn {{ "packed" if integer else "unpack" }}{{ nth }}(at: vec2<u32>, group: u32) -
 {% else %}
     return Group(
 {% for i in range(4) %}
-        vec4<f32>(four_pairs(q.x, {{ 4 * i }}u)) * s.x - vec4<f32>(m.x),
+        floats(four_pairs(q.x, {{ 4 * i }}u), 0.0) * s.x - vec4<f32>(m.x),
 {% endfor %}
 {% for i in range(4) %}
-        vec4<f32>(four_pairs(q.y, {{ 4 * i }}u)) * s.y - vec4<f32>(m.y),
+        floats(four_pairs(q.y, {{ 4 * i }}u), 0.0) * s.y - vec4<f32>(m.y),
 {% endfor %}
         1.0,
         1.0,

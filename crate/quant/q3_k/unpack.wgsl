@@ -22,7 +22,7 @@ fn {{ "packed" if integer else "unpack" }}{{ nth }}(at: vec2<u32>, group: u32) -
 {% else %}
     return Group(
 {% for i in range(8) %}
-        vec4<f32>(four_pairs(q[{{ i // 4 }}], {{ 4 * (i % 4) }}u) | (four_bits(high, {{ 4 * i }}u) << two)) - vec4<f32>(4.0),
+        floats(four_pairs(q[{{ i // 4 }}], {{ 4 * (i % 4) }}u) | (four_bits(high, {{ 4 * i }}u) << two), -4.0),
 {% endfor %}
         s.x,
         s.y,

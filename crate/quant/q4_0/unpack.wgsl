@@ -4,6 +4,6 @@ fn {{ "packed" if integer else "unpack" }}{{ nth }}(at: vec2<u32>, group: u32) -
 {% if integer %}
     return Packed(nibble_words(q.xy), nibble_words(q.zw), vec2<f32>(d), vec2<f32>(-8.0 * d));
 {% else %}
-    return nibble_group(q, 1.0, -8.0, d, d);
+    return plain_nibble_group(q, -8.0, d);
 {% endif %}
 }

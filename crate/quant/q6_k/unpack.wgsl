@@ -19,7 +19,7 @@ fn {{ "packed" if integer else "unpack" }}{{ nth }}(at: vec2<u32>, group: u32) -
 {% else %}
     return Group(
 {% for i in range(8) %}
-        vec4<f32>({{ "low" if i % 2 == 0 else "high" }}_nibbles(q[{{ i // 2 }}]) | (four_pairs({{ "a" if i < 4 else "b" }}, {{ 4 * (i % 4) }}u) << four)) - vec4<f32>(32.0),
+        floats({{ "low" if i % 2 == 0 else "high" }}_nibbles(q[{{ i // 2 }}]) | (four_pairs({{ "a" if i < 4 else "b" }}, {{ 4 * (i % 4) }}u) << four), -32.0),
 {% endfor %}
         s.x,
         s.y,

@@ -5,8 +5,8 @@ use super::{
 };
 use crate::backend::webgpu::arrange::Part;
 use crate::error::Result;
+use crate::kernels::shader::Kernel;
 use crate::kernels::shader::params::{Field, MatVec, Segment};
-use crate::kernels::shader::{Kernel, TILE_ROWS};
 use crate::plan::fuse::{Norm, Product};
 use crate::plan::{RowSet, Slice};
 use crate::quant::GgmlType;
@@ -129,5 +129,5 @@ impl Drafts<'_> {
 }
 
 fn workgroups(kernel: &Kernel, n_rows: u32) -> u32 {
-    n_rows.div_ceil((TILE_ROWS * kernel.constant("tiles")) as u32)
+    n_rows.div_ceil((kernel.constant("lanes") * kernel.constant("tiles")) as u32)
 }

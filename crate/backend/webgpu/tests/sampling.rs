@@ -34,7 +34,7 @@ fn choose(backend: &mut WebGpuBackend, logits: &[f32], draw: u32) -> Result<u32>
     queue.write_buffer(p.memory.slot(p.plan.logits), 0, bytemuck::cast_slice(logits));
     queue.write_buffer(&p.memory.run, 4 * run::DRAW as u64, bytemuck::bytes_of(&draw));
     let mut encoder = backend.gpu.device.create_command_encoder(&Default::default());
-    sampling.record(&mut encoder.begin_compute_pass(&Default::default()));
+    sampling.record(&mut encoder.begin_compute_pass(&Default::default()), &mut |_, _, _| ());
     sampling.record_copies(&mut encoder, &p.memory.run);
     sampling.submitted(queue.submit([encoder.finish()]));
     pollster::block_on(backend.choice())

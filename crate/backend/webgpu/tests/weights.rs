@@ -165,7 +165,7 @@ fn products_of(ty: GgmlType, seed: u64, options: WebGpuOptions, hostile: bool) {
 
 #[test]
 fn products_of_every_format_with_one_and_many_rows() {
-    for matvec in [Matvec::Narrow, Matvec::Wide, Matvec::Serial] {
+    for matvec in [Matvec::Thin, Matvec::Narrow, Matvec::Wide, Matvec::Serial] {
         for (seed, ty) in (1..).zip(ALL) {
             for rounded in [false, true] {
                 let options = WebGpuOptions { matvec: Some(matvec), rounded, ..Default::default() };
