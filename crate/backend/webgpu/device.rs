@@ -97,15 +97,10 @@ impl Gpu {
             limits.max_storage_buffer_binding_size =
                 limits.max_storage_buffer_binding_size.max(offered.max_storage_buffer_binding_size);
         }
-        #[cfg_attr(
-            target_arch = "wasm32",
-            expect(unused_mut, reason = "a browser tells no times within a pass")
-        )]
-        let mut features = wgpu::Features::empty();
-        #[cfg(not(target_arch = "wasm32"))]
-        if options.profile {
-            features = adapter.features() & super::profile::features();
-        }
+        let features = match options.profile {
+            true => adapter.features() & super::profile::features(),
+            false => wgpu::Features::empty(),
+        };
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("qwenlet"),

@@ -10,7 +10,7 @@ mod draft;
 mod memory;
 mod pipelines;
 mod prepare;
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg_attr(target_arch = "wasm32", path = "no_profile.rs")]
 mod profile;
 mod program;
 mod race;
@@ -32,12 +32,13 @@ use self::device::{Gpu, Reports};
 pub use self::memory::footprint;
 use self::memory::{Memory, State};
 use self::pipelines::Pipelines;
+use self::profile::Profile;
 pub use self::program::Matvec;
 use self::program::Program;
 pub(crate) use self::race::Rounds;
 use self::sampling::Sampling;
 use self::weights::{Progress, Uploader};
-use super::{Backend, BackendInfo, BackendKind, RunLimits, RunStats};
+use super::{Backend, BackendInfo, BackendKind, DispatchTime, RunLimits, RunStats};
 use crate::error::{Code, Error, Result};
 use crate::plan::fuse::Step;
 use crate::plan::state::{PageCopy, PageId};
@@ -91,8 +92,7 @@ pub struct WebGpuBackend {
     pipelines: Rc<RefCell<Pipelines>>,
     prepared: Option<Prepared>,
     stats: Cell<RunStats>,
-    #[cfg(not(target_arch = "wasm32"))]
-    profile: Option<profile::Profile>,
+    profile: Option<Profile>,
 }
 
 #[derive(Debug)]
@@ -145,8 +145,7 @@ impl WebGpuBackend {
         let info = BackendInfo { kind: BackendKind::WebGpu, adapter, features, n_threads: 1 };
         let pipelines = Rc::new(RefCell::new(pipelines));
         Ok(Self {
-            #[cfg(not(target_arch = "wasm32"))]
-            profile: options.profile.then(|| profile::Profile::new(&gpu)).flatten(),
+            profile: options.profile.then(|| Profile::new(&gpu)).flatten(),
             gpu,
             info,
             options,
@@ -411,8 +410,7 @@ impl Backend for WebGpuBackend {
         self.stats.take()
     }
 
-    #[cfg(not(target_arch = "wasm32"))]
-    fn take_times(&mut self) -> Vec<crate::backend::DispatchTime> {
-        self.profile.as_mut().map(profile::Profile::take).unwrap_or_default()
+    fn take_times(&mut self) -> Vec<DispatchTime> {
+        self.profile.as_mut().map(Profile::take).unwrap_or_default()
     }
 }

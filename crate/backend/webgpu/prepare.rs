@@ -27,7 +27,6 @@ impl WebGpuBackend {
             pipelines: Rc::clone(&self.pipelines),
             prepared: None,
             stats: Cell::default(),
-            #[cfg(not(target_arch = "wasm32"))]
             profile: None,
         }
     }

@@ -38,21 +38,16 @@ impl WebGpuBackend {
         self.gpu.queue.write_buffer(&p.memory.run, 4 * at as u64, bytes);
         let written = bytes.len() as u64;
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        #[cfg(not(target_arch = "wasm32"))]
         let profile = &mut self.profile;
         let recorded = {
             let mut pass = encoder.begin_compute_pass(&Default::default());
-            #[cfg(not(target_arch = "wasm32"))]
             if let Some(profile) = profile {
                 profile.start(&mut pass);
             }
             let mut dispatched = |pass: &mut wgpu::ComputePass<'_>, kernel, groups| {
-                #[cfg(not(target_arch = "wasm32"))]
                 if let Some(profile) = profile {
                     profile.dispatched(pass, kernel, groups);
                 }
-                #[cfg(target_arch = "wasm32")]
-                let _ = (pass, kernel, groups); // a browser tells no times within a pass
             };
             let mut recorded = program.record(&mut pass, counts, &mut dispatched);
             if let Some(sampling) = &sampling {
@@ -60,7 +55,6 @@ impl WebGpuBackend {
             }
             recorded
         };
-        #[cfg(not(target_arch = "wasm32"))]
         if let Some(profile) = &self.profile {
             profile.end(&mut encoder);
         }
@@ -76,7 +70,6 @@ impl WebGpuBackend {
         if let Some(sampling) = &mut sampling {
             sampling.submitted(submission);
         }
-        #[cfg(not(target_arch = "wasm32"))]
         if let Some(profile) = &mut self.profile {
             profile.collect(&self.gpu)?;
         }

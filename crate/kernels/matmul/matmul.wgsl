@@ -21,30 +21,30 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 {% endfor %}
 {% endfor %}
     // What the next turn writes to workgroup memory is under way while this one multiplies.
-    var w = unpack0(weight_at, 0u);
+    var next_w = unpack0(weight_at, 0u);
 {% for j in range(mine) %}
     // Four lines times four columns.
 {% for c in range(4) %}
     let at{{ j }}_{{ c }} =
         params.x_offset + tn + min(first_line + (tm + {{ 8 * j }}u) * 4u + {{ c }}u, n_lines - 1u) * params.x_stride;
-    var x{{ j }}_{{ c }} = x[at{{ j }}_{{ c }}];
+    var next{{ j }}_{{ c }} = x[at{{ j }}_{{ c }}];
 {% endfor %}
 {% endfor %}
     for (var group = 0u; group < params.groups; group++) {
 {% for k in range(8) %}
-        w_tile[thread * 8u + ({{ k }}u ^ tn)] = w.w{{ k }} * w.{{ "lo" if k < 4 else "hi" }};
+        w_tile[thread * 8u + ({{ k }}u ^ tn)] = next_w.w{{ k }} * next_w.{{ "lo" if k < 4 else "hi" }};
 {% endfor %}
 {% for j in range(mine) %}
 {% for c in range(4) %}
         x_tile[(tn * 4u + {{ c }}u) * {{ quads }}u + tm + {{ 8 * j }}u] =
-            vec4<f32>(x{{ j }}_0[{{ c }}], x{{ j }}_1[{{ c }}], x{{ j }}_2[{{ c }}], x{{ j }}_3[{{ c }}]);
+            vec4<f32>(next{{ j }}_0[{{ c }}], next{{ j }}_1[{{ c }}], next{{ j }}_2[{{ c }}], next{{ j }}_3[{{ c }}]);
 {% endfor %}
 {% endfor %}
         let next = min(group + 1u, params.groups - 1u);
-        w = unpack0(weight_at, next);
+        next_w = unpack0(weight_at, next);
 {% for j in range(mine) %}
 {% for c in range(4) %}
-        x{{ j }}_{{ c }} = x[at{{ j }}_{{ c }} + next * 8u];
+        next{{ j }}_{{ c }} = x[at{{ j }}_{{ c }} + next * 8u];
 {% endfor %}
 {% endfor %}
         workgroupBarrier();

@@ -18,9 +18,9 @@ const MATVEC: Kernel = Kernel {
     source: include_str!("../matmul/matvec.wgsl"),
 };
 
-/// A shape of the product with few lines, bound by the bytes of the weight: `tiles` of weight rows a workgroup,
-/// `splits` threads a row. It comes as it is, of a normed line, and as a normed line's product with its gate; of
-/// activations as they are, and `rounded` to bytes.
+/// A shape of the product with few lines, bound by the bytes of the weight: `lanes` weight rows beside each other, `tiles`
+/// times in a workgroup, `splits` threads a row, each with `unroll` parts of it under way. It comes as it is, of a normed
+/// line, and as a normed line's product with its gate; of activations as they are, and `rounded` to bytes.
 #[derive(Debug)]
 pub struct MatVec {
     pub exact: Forms,
@@ -34,40 +34,13 @@ pub struct Forms {
     pub gated: Kernel,
 }
 
-macro_rules! forms {
-    ($shape:expr, $lanes:literal, $tiles:literal, $gated_tiles:literal, $splits:literal, $unroll:literal, $integer:literal) => {
-        Forms {
-            plain: forms!(concat!("matvec ", $shape), $lanes, $tiles, $splits, $unroll, $integer, 0, 0),
-            normed: forms!(
-                concat!("normed matvec ", $shape),
-                $lanes,
-                $tiles,
-                $splits,
-                $unroll,
-                $integer,
-                1,
-                0
-            ),
-            gated: forms!(
-                concat!("gated matvec ", $shape),
-                $lanes,
-                $gated_tiles,
-                $splits,
-                $unroll,
-                $integer,
-                1,
-                1
-            ),
-        }
-    };
-    ($name:expr, $lanes:literal, $tiles:literal, $splits:literal, $unroll:literal, $integer:literal, $norm:literal, $gated:literal) => {
+macro_rules! kernel {
+    ($name:expr, $tiles:literal, [$(($constant:literal, $value:literal)),*], $integer:literal, $norm:literal, $gated:literal) => {
         Kernel {
             name: $name,
             constants: &[
-                ("lanes", $lanes),
+                $(($constant, $value),)*
                 ("tiles", $tiles),
-                ("splits", $splits),
-                ("unroll", $unroll),
                 ("integer", $integer),
                 ("segments", 3),
                 ("norm", $norm),
@@ -78,22 +51,32 @@ macro_rules! forms {
     };
 }
 
+macro_rules! forms {
+    ($shape:expr, $tiles:literal, $gated_tiles:literal, $sizes:tt, $integer:literal) => {
+        Forms {
+            plain: kernel!(concat!("matvec ", $shape), $tiles, $sizes, $integer, 0, 0),
+            normed: kernel!(concat!("normed matvec ", $shape), $tiles, $sizes, $integer, 1, 0),
+            gated: kernel!(concat!("gated matvec ", $shape), $gated_tiles, $sizes, $integer, 1, 1),
+        }
+    };
+}
+
 macro_rules! matvec {
-    ($shape:literal, $lanes:literal, $tiles:literal, $gated_tiles:literal, $splits:literal, $unroll:literal) => {
+    ($shape:literal, $tiles:literal, $gated_tiles:literal, $sizes:tt) => {
         MatVec {
-            exact: forms!($shape, $lanes, $tiles, $gated_tiles, $splits, $unroll, 0),
-            rounded: forms!(concat!($shape, " rounded"), $lanes, $tiles, $gated_tiles, $splits, $unroll, 1),
+            exact: forms!($shape, $tiles, $gated_tiles, $sizes, 0),
+            rounded: forms!(concat!($shape, " rounded"), $tiles, $gated_tiles, $sizes, 1),
         }
     };
 }
 
 /// The fewest weight rows need the most threads each to fill a GPU.
-pub static MATVEC_THIN: MatVec = matvec!("thin", 8, 1, 1, 32, 1);
-pub static MATVEC_NARROW: MatVec = matvec!("narrow", 16, 1, 1, 16, 2);
+pub static MATVEC_THIN: MatVec = matvec!("thin", 1, 1, [("lanes", 8), ("splits", 32), ("unroll", 1)]);
+pub static MATVEC_NARROW: MatVec = matvec!("narrow", 1, 1, [("lanes", 16), ("splits", 16), ("unroll", 2)]);
 /// Many rows fill a GPU by themselves, and a thread with several reads its activations once for all of them.
-pub static MATVEC_WIDE: MatVec = matvec!("wide", 16, 4, 2, 8, 1);
+pub static MATVEC_WIDE: MatVec = matvec!("wide", 4, 2, [("lanes", 16), ("splits", 8), ("unroll", 1)]);
 /// A software adapter has no need of many threads: one a row.
-pub static MATVEC_SERIAL: MatVec = matvec!("serial", 16, 4, 4, 1, 1);
+pub static MATVEC_SERIAL: MatVec = matvec!("serial", 4, 4, [("lanes", 16), ("splits", 1), ("unroll", 1)]);
 
 const MATMUL_BUFFERS: &[Binding] = &[
     read("quants", "array<vec4<u32>>"),
