@@ -252,3 +252,39 @@ fn conversations_beside_each_other_in_a_full_pool() {
         }
     }
 }
+
+#[test]
+fn a_long_prompt_runs_in_strides_and_can_be_left_between_them() {
+    let spec = Spec { context: 2048, ..qwen3() };
+    let Some(mut engine) = load(&spec, 2048) else { return };
+    let options = GenerateOptions { temperature: Some(0.0), ..sampled(3, 12) };
+    // Whatever strides the device is found to be fast with.
+    for salt in 0..3 {
+        let prompt = ids(salt, 1300);
+        let mut steps = vec![0];
+        let got = block_on(engine.generate(&Prompt::Ids(prompt.clone()), &options, &mut |event| {
+            if let Event::Prefill { done, total } = event {
+                assert_eq!(total, 1300);
+                steps.push(done);
+            }
+            ControlFlow::Continue(())
+        }));
+        let strides: Vec<u32> = steps.windows(2).map(|s| s[1] - s[0]).collect();
+        assert!(strides.iter().all(|n| (1..=512).contains(n)) && strides.len() >= 3, "{strides:?}");
+        assert_eq!(steps.last(), Some(&1300));
+        let Some(mut fresh) = load(&spec, 2048) else { return };
+        assert_eq!(got.unwrap().ids, answer_in_turn(&mut fresh, &prompt, &options).ids, "{strides:?}");
+    }
+
+    let prompt = ids(9, 1300);
+    let mut done = 0;
+    let left = block_on(engine.generate(&Prompt::Ids(prompt.clone()), &options, &mut |event| {
+        if let Event::Prefill { done: n, .. } = event {
+            done = n;
+        }
+        if done > 512 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }));
+    assert_eq!(left.unwrap().finish, Finish::Aborted);
+    assert!((513..1300).contains(&done), "left after {done}");
+    goes_on(&mut engine, &spec, 2048, &prompt, done);
+}
