@@ -52,7 +52,7 @@ pub(super) fn run_limits(context_length: u32, backend: BackendKind) -> RunLimits
     RunLimits {
         max_rows: match backend {
             BackendKind::Cpu => MAX_ROWS,
-            // A whole number of tiles of the kernels; no context is shorter than what the CPU takes.
+            // A short context has no use for as many.
             BackendKind::WebGpu => MAX_GPU_ROWS.min((context_length as usize).next_multiple_of(MAX_ROWS)),
         },
         max_outputs: MAX_OUTPUTS,

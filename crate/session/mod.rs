@@ -43,7 +43,6 @@ pub(crate) struct Session {
     /// The one in use is the last.
     sequences: Vec<Sequence>,
     clock: u64,
-    max_rows: usize,
     logits: Vec<f32>,
     pace: Pace,
     stride: Stride,
@@ -69,7 +68,6 @@ impl Session {
             pool: PagePool::new(n_pages),
             sequences: Vec::new(),
             clock: 0,
-            max_rows,
             logits: Vec::new(),
             pace: Pace::default(),
             stride: Stride::new(max_rows),
@@ -202,7 +200,7 @@ impl Session {
         let mut all = Vec::new();
         let mut at = 0;
         while at < ids.len() {
-            let mut end = (at + self.max_rows).min(ids.len());
+            let mut end = (at + self.stride.most()).min(ids.len());
             let wanted: Vec<usize> = positions
                 .iter()
                 .filter(|p| (at..end).contains(p))

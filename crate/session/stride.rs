@@ -51,6 +51,11 @@ impl Stride {
         self.rows
     }
 
+    /// What the backend has room for.
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+
     /// Waits for a run; it began once the one before it was done, at `before`, which becomes when this one was.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
 //! `gpu`: what the graphics device does by itself, beside which a model's figures can be read: how fast it copies memory,
-//! and what a dispatch, a submit and a read-back cost.
+//! and what a dispatch and a submit that is waited for cost.
 
 use std::time::Instant;
 
@@ -18,12 +18,11 @@ const COPY: &str = "
 @group(0) @binding(1) var<storage, read_write> to_words: array<vec4<u32>>;
 @compute @workgroup_size(256)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    let i = id.y * ROW + id.x;
+    let i = (id.y << 20u) + id.x;
     to_words[i] = from_words[i];
 }
-const ROW = 1048576u;
 ";
-/// Words of 16 bytes that a row of workgroups copies.
+/// Words of 16 bytes that a row of workgroups copies; [`COPY`] shifts by it.
 const ROW: u64 = 1 << 20;
 
 /// Each dispatch reads what the one before wrote, as those of a model do.
@@ -50,12 +49,10 @@ pub(crate) fn run() -> Result<Value> {
         * ROW;
     let limits =
         wgpu::Limits { max_buffer_size: bytes, max_storage_buffer_binding_size: bytes, ..Default::default() };
-    let (device, queue) =
-        block_on(adapter.request_device(&wgpu::DeviceDescriptor {
-            required_limits: limits.clone(),
-            ..Default::default()
-        }))
-        .map_err(|e| failed("the graphics adapter gives no device")(e.into()))?;
+    let (device, queue) = block_on(
+        adapter.request_device(&wgpu::DeviceDescriptor { required_limits: limits, ..Default::default() }),
+    )
+    .map_err(|e| failed("the graphics adapter gives no device")(e.into()))?;
     let idle = || {
         device
             .poll(wgpu::PollType::wait_indefinitely())

@@ -69,7 +69,7 @@ impl Pipelines {
         // Natively a counter in every loop would keep drivers from unrolling any; a browser has checks of its own.
         let checks =
             wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };
-        // SAFETY: every loop of the kernels counts up to an end that does not change, so that none is endless.
+        // SAFETY: every loop of the kernels counts, by steps that are not zero, to an end that does not change: none is endless.
         let module = unsafe { gpu.device.create_shader_module_trusted(descriptor, checks) };
         let layout = gpu.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: Some(&label),

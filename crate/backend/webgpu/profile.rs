@@ -7,7 +7,7 @@ use super::device::Gpu;
 use crate::backend::DispatchTime;
 use crate::error::Result;
 
-/// Dispatches of a run whose time is taken; further ones count as the last.
+/// Dispatches of a run whose time is taken; further ones are left out.
 const MAX_DISPATCHES: u32 = 1023;
 
 /// What the device has to have.

@@ -137,8 +137,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 {% endif %}
 
     let quarters = (params.head_dim + PIECES - 1u) / PIECES;
-    let first_quarter = piece * quarters;
+    let first_quarter = min(piece * quarters, params.head_dim);
     let end_quarter = min(first_quarter + quarters, params.head_dim);
+    let whole = first_quarter + (end_quarter - first_quarter) / {{ ahead }}u * {{ ahead }}u;
     for (var p = first_page; p < end_page; p++) {
         let key = p * PAGE_TOKENS;
         let page = row_page(row, key);
@@ -151,7 +152,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         workgroupBarrier();
         var score = {{ vec }}();
         // Several loads are under way at once.
-        let whole = first_quarter + (max(end_quarter, first_quarter) - first_quarter) / {{ ahead }}u * {{ ahead }}u;
         for (var d = first_quarter; d < whole; d += {{ ahead }}u) {
 {{ key_parts(ahead) }}
         }

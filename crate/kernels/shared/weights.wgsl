@@ -53,12 +53,16 @@ fn byte_of(word: u32, i: u32) -> u32 {
     return (word >> (8u * i)) & 0xffu;
 }
 
+// Two fields of each half of a word as floats, plus `offset`, exactly: each is left where it stands, times the power of two
+// that brings it back.
+fn standing(word: u32, mask: vec2<u32>, back: vec2<f32>, offset: f32) -> vec4<f32> {
+    let half = word >> 16u;
+    let bits = (vec4<u32>(word, word, half, half) & mask.xyxy) | vec4<u32>(0x4b000000u);
+    return bitcast<vec4<f32>>(bits) * back.xyxy + (vec4<f32>(offset) - 8388608.0 * back.xyxy);
+}
+
 fn signed_bytes(word: u32) -> vec4<f32> {
-    let raised = word ^ 0x80808080u;
-    let half = raised >> 16u;
-    let bits = (vec4<u32>(raised, raised, half, half) & vec4<u32>(0xffu, 0xff00u, 0xffu, 0xff00u)) | vec4<u32>(0x4b000000u);
-    return bitcast<vec4<f32>>(bits) * vec4<f32>(1.0, 0x1p-8, 1.0, 0x1p-8)
-        - vec4<f32>(8388736.0, 32896.0, 8388736.0, 32896.0);
+    return standing(word ^ 0x80808080u, vec2<u32>(0xffu, 0xff00u), vec2<f32>(1.0, 0x1p-8), -128.0);
 }
 
 // The low and the high nibble of each byte.
@@ -70,19 +74,13 @@ fn high_nibbles(word: u32) -> vec4<u32> {
     return (vec4<u32>(word) >> vec4<u32>(4u, 12u, 20u, 28u)) & vec4<u32>(15u);
 }
 
-// The same as floats, plus `offset`, exactly: a nibble is left where it stands, times a power of two.
+// The same as floats, plus `offset`.
 fn low_floats(word: u32, offset: f32) -> vec4<f32> {
-    let half = word >> 16u;
-    let bits = (vec4<u32>(word, word, half, half) & vec4<u32>(0xfu, 0xf00u, 0xfu, 0xf00u)) | vec4<u32>(0x4b000000u);
-    return bitcast<vec4<f32>>(bits) * vec4<f32>(1.0, 0x1p-8, 1.0, 0x1p-8)
-        + (vec4<f32>(offset) - vec4<f32>(8388608.0, 32768.0, 8388608.0, 32768.0));
+    return standing(word, vec2<u32>(0xfu, 0xf00u), vec2<f32>(1.0, 0x1p-8), offset);
 }
 
 fn high_floats(word: u32, offset: f32) -> vec4<f32> {
-    let half = word >> 16u;
-    let bits = (vec4<u32>(word, word, half, half) & vec4<u32>(0xf0u, 0xf000u, 0xf0u, 0xf000u)) | vec4<u32>(0x4b000000u);
-    return bitcast<vec4<f32>>(bits) * vec4<f32>(0x1p-4, 0x1p-12, 0x1p-4, 0x1p-12)
-        + (vec4<f32>(offset) - vec4<f32>(524288.0, 2048.0, 524288.0, 2048.0));
+    return standing(word, vec2<u32>(0xf0u, 0xf000u), vec2<f32>(0x1p-4, 0x1p-12), offset);
 }
 
 // Four bits from bit `i` on, each as 0 or 1.
@@ -107,14 +105,14 @@ fn plain_nibble_group(q: vec4<u32>, offset: f32, d: f32) -> Group {
 }
 
 // The same, each as `n * scale + offset`.
-fn nibble_group(q: vec4<u32>, scale: f32, offset: f32, lo: f32, hi: f32) -> Group {
+fn nibble_group(q: vec4<u32>, scale: f32, offset: f32) -> Group {
     let o = vec4<f32>(offset);
     return Group(
 {% for i in range(8) %}
         {{ "low" if i % 2 == 0 else "high" }}_floats(q[{{ i // 2 }}], 0.0) * scale + o,
 {% endfor %}
-        lo,
-        hi,
+        1.0,
+        1.0,
     );
 }
 

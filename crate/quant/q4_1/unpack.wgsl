@@ -4,6 +4,6 @@ fn {{ "packed" if integer else "unpack" }}{{ nth }}(at: vec2<u32>, group: u32) -
 {% if integer %}
     return Packed(nibble_words(q.xy), nibble_words(q.zw), vec2<f32>(dm.x), vec2<f32>(dm.y));
 {% else %}
-    return nibble_group(q, dm.x, dm.y, 1.0, 1.0);
+    return nibble_group(q, dm.x, dm.y);
 {% endif %}
 }

@@ -10,6 +10,6 @@ fn {{ "packed" if integer else "unpack" }}{{ nth }}(at: vec2<u32>, group: u32) -
 {% if integer %}
     return Packed(nibble_words(q.xy), nibble_words(q.zw), vec2<f32>(s), vec2<f32>(-m));
 {% else %}
-    return nibble_group(q, s, -m, 1.0, 1.0);
+    return nibble_group(q, s, -m);
 {% endif %}
 }
