@@ -38,7 +38,7 @@ fn a_miniature_has_every_type_of_the_model_and_few_weights() {
         let small = model.miniature().unwrap();
         assert_eq!(types(&small), types(&model.plan));
         let n: u64 = small.weights.iter().map(|w| u64::from(w.rows) * u64::from(w.cols)).sum();
-        assert!(n < 6_000_000, "{n}");
+        assert!(n < 12_000_000, "{n}");
     }
 }
 
@@ -53,9 +53,58 @@ fn activations_in_eight_bits_are_told_from_exact_ones() {
 
 /// `None` without an adapter.
 fn on_gpu(options: WebGpuOptions, plan: &Arc<Plan>) -> Option<Result<Found>> {
-    let mut backend = open(options)?;
-    let rounds = backend.rounds();
-    Some(pollster::block_on(check(&mut backend, plan, rounds)))
+    let backend = open(options)?;
+    Some(pollster::block_on(check(&mut backend.beside(splits), plan, backend.rounds())))
+}
+
+fn hardware() -> WebGpuOptions {
+    WebGpuOptions { as_hardware: true, ..Default::default() }
+}
+
+#[test]
+fn every_kernel_that_a_model_takes_is_checked_before() {
+    for (architecture, quantization) in [("qwen2", "Q4_K_M"), ("qwen3", "Q8_0")] {
+        let model = Model::from_outline(&outline(architecture, quantization)).unwrap();
+        let small = Arc::new(model.miniature().unwrap());
+        for rounded in [false, true] {
+            let Some(mut backend) = open(WebGpuOptions { rounded, ..hardware() }) else { return };
+            let mut beside = backend.beside(splits);
+            pollster::block_on(check(&mut beside, &small, backend.rounds())).unwrap();
+            assert!(beside.take_stats().pipelines_created > 10);
+            let limits = RunLimits {
+                max_rows: 128,
+                max_outputs: 8,
+                max_sequences: 4,
+                n_pages: 33,
+                keep_buffers: false,
+            };
+            backend.allocate(&model.plan, limits).unwrap();
+            backend.make_kernels().unwrap();
+            assert_eq!(backend.take_stats().pipelines_created, 0, "{architecture} {quantization}");
+        }
+    }
+}
+
+#[test]
+fn damage_to_kernels_that_only_large_weights_or_long_prompts_take_shows() {
+    let plan = &miniatures()[0];
+    for (kernel, from, to) in [
+        ("normed matvec wide", "+ dot(", "+ 1.25 * dot("),
+        ("normed matvec thin", "+ dot(", "+ 1.25 * dot("),
+        ("gated matvec narrow", "+ dot(", "+ 1.25 * dot("),
+        // What is read of a line the second time.
+        ("matvec thin", "x[x_at + first * 8u + i]", "x[x_at + i]"),
+        ("matmul 64", "next_w.w0 *", "1.25 * next_w.w0 *"),
+        // A second page, of many rows and of one; shares of one.
+        ("tiled attention 64", "p++", "p += 2u"),
+        ("own attention 4", "p++", "p += 2u"),
+        ("merge", "total / weight", "total / (weight + 1.0)"),
+    ] {
+        let spoil = vec![Damage { kernel, from, to }];
+        let Some(found) = on_gpu(WebGpuOptions { spoil, ..hardware() }, plan) else { return };
+        let e = found.expect_err(kernel).to_string();
+        assert!(e.contains("wrong results"), "{kernel}: {e}");
+    }
 }
 
 #[test]

@@ -88,7 +88,8 @@ impl Trials {
 pub(super) enum Stop {
     /// For good.
     Error(Error),
-    /// The GPU computes wrongly with the kernels that it was prepared for: with safer ones, or on the CPU, it may go on.
+    /// The GPU computes wrongly, or fails, with the kernels that it was prepared for: with safer ones, or on the CPU, it may
+    /// go on.
     Suspect(Suspect),
 }
 
@@ -150,6 +151,9 @@ pub(super) enum Choice {
 pub(super) struct Target {
     backend: On,
     why: String,
+    /// Whether a GPU that fails may be left for safer kernels, or, where the user leaves the choice, for the CPU.
+    may_begin_anew: bool,
+    may_leave: bool,
 }
 
 enum On {
@@ -213,6 +217,7 @@ impl Wish<'_> {
         )?;
         let trials = self.trials.as_ref().map_err(|e| Error::new(e.code(), e.to_string()))?;
         let miniature = &trials.miniature;
+        let may_begin_anew = suspect.is_none();
         let check = match suspect {
             Some(suspect) => Check::Passed(in_turn(&mut backend, miniature, suspect).await?),
             None => {
@@ -222,7 +227,7 @@ impl Wish<'_> {
                 }
                 let rounds = backend.rounds();
                 let kernels = if rounds.any() { Kernels::Rounded } else { Kernels::Exact };
-                let (mut tried, miniature) = (backend.beside(), miniature.clone());
+                let (mut tried, miniature) = (backend.beside(selfcheck::splits), miniature.clone());
                 let check = async move { selfcheck::check(&mut tried, &miniature, rounds).await };
                 Check::Pending(kernels, Box::pin(check))
             }
@@ -232,11 +237,10 @@ impl Wish<'_> {
             backend.make_kernels()?;
         }
         let allocated = backend.allocated();
-        let why = match asked {
-            BackendChoice::WebGpu => "WebGPU was asked for",
-            _ => "a WebGPU adapter is available",
-        };
-        let mut target = Target { backend: On::WebGpu(backend, check), why: why.to_owned() };
+        let may_leave = asked != BackendChoice::WebGpu;
+        let why = if may_leave { "a WebGPU adapter is available" } else { "WebGPU was asked for" };
+        let mut target =
+            Target { backend: On::WebGpu(backend, check), why: why.to_owned(), may_begin_anew, may_leave };
         target.meanwhile(allocated).await??;
         Ok(target)
     }
@@ -256,7 +260,8 @@ async fn in_turn(backend: &mut WebGpuBackend, miniature: &Arc<Plan>, suspect: Su
         let options = WebGpuOptions { plain: kernels == Kernels::Plain, ..Default::default() };
         *backend = WebGpuBackend::new(options).await?;
         let rounds = backend.rounds();
-        match selfcheck::check(backend, miniature, rounds).await {
+        let mut tried = backend.beside(selfcheck::splits);
+        match selfcheck::check(&mut tried, miniature, rounds).await {
             Ok(found) => return Ok(passed(backend, kernels, found, failed)),
             Err(error) => {
                 failed.push(error.to_string());
@@ -287,7 +292,7 @@ impl Choice {
         };
         let mut backend = Box::new(CpuBackend::new(pool));
         backend.prepare(wish.plan.clone(), wish.limits(BackendKind::Cpu)).await?;
-        Ok(Target { backend: On::Cpu(backend), why })
+        Ok(Target { backend: On::Cpu(backend), why, may_begin_anew: false, may_leave: false })
     }
 }
 
@@ -316,27 +321,40 @@ impl Target {
         let kernels = *kernels;
         match ready!(pending.as_mut().poll(context)) {
             Ok(found) => *check = Check::Passed(passed(backend, kernels, found, Vec::new())),
-            Err(e) => return Poll::Ready(Err(Stop::Suspect(Suspect { kernels, why: e.to_string() }))),
+            Err(e) if e.code() == Code::NoWebgpu => {
+                return Poll::Ready(Err(Stop::Suspect(Suspect { kernels, why: e.to_string() })));
+            }
+            Err(e) => return Poll::Ready(Err(self.stop(e))),
         }
-        Poll::Ready(backend.make_kernels().map_err(Stop::Error))
+        Poll::Ready(backend.make_kernels().map_err(|e| self.stop(e)))
     }
 
-    /// What an error while weights arrive means: a device that fails during its check has failed it.
+    /// What an error before there is an engine means: a device that fails has failed its check, and one that ran out of
+    /// memory after all may be left.
     pub(super) fn stop(&self, error: Error) -> Stop {
-        match &self.backend {
-            On::WebGpu(_, Check::Pending(kernels, _))
-                if matches!(error.code(), Code::Gpu | Code::DeviceLost) =>
-            {
-                Stop::Suspect(Suspect { kernels: *kernels, why: error.to_string() })
-            }
-            _ => Stop::Error(error),
+        let On::WebGpu(_, check) = &self.backend else { return Stop::Error(error) };
+        let kernels = match check {
+            Check::Pending(kernels, _) => *kernels,
+            Check::Passed(check) => check.kernels,
+        };
+        let kernels = match error.code() {
+            Code::Gpu | Code::DeviceLost => kernels,
+            // No others need less.
+            Code::OutOfMemory if self.may_leave => Kernels::Plain,
+            _ => return Stop::Error(error),
+        };
+        if !self.may_begin_anew {
+            return Stop::Error(error);
         }
+        Stop::Suspect(Suspect { kernels, why: error.to_string() })
     }
 
     /// After the last weight.
     pub(super) async fn finish(mut self) -> Result<Ready, Stop> {
         poll_fn(|context| self.poll_check(context)).await?;
-        self.backend().finish_upload().await?;
+        if let Err(error) = self.backend().finish_upload().await {
+            return Err(self.stop(error));
+        }
         let why = self.why;
         Ok(match self.backend {
             On::Cpu(backend) => Ready { backend, why, self_check: None },

@@ -129,7 +129,7 @@ impl<'a> Builder<'a> {
             return Ok(id);
         }
         let id = WeightId(self.plan.weights.len() as u32);
-        self.plan.weights.push(Weight { name: name.to_owned(), kind, ty, rows, cols });
+        self.plan.weights.push(Weight { name: name.to_owned(), kind, ty, rows, cols, stands_for: rows });
         self.by_name.insert(name.to_owned(), id);
         Ok(id)
     }

@@ -9,28 +9,30 @@ use crate::error::{Error, Result};
 use crate::plan::{Plan, Weight, WeightKind};
 use crate::quant::GgmlType;
 
-/// Of one block of any format, and of two.
+/// One block of any format.
 const HIDDEN: u32 = 256;
-const INTERMEDIATE: u32 = 512;
+/// More than a GPU's products with few lines read of a line at once, so that they do so more than once.
+const INTERMEDIATE: u32 = 4352;
 const N_VOCAB: u32 = 96;
 /// Layers that differ in the types of their weights; files mix two or three kinds.
 const MAX_LAYERS: usize = 4;
 
 struct Miniature<'a> {
-    types: HashMap<&'a str, GgmlType>,
+    /// Of the real model.
+    weights: HashMap<&'a str, &'a Weight>,
     /// Layers of the real model.
     layers: Vec<u32>,
 }
 
 impl Miniature<'_> {
-    /// The type of the tensor that is in this one's place in the real model.
-    fn ty(&self, name: &str) -> Option<GgmlType> {
+    /// The weight of the real model in whose place this one is.
+    fn real(&self, name: &str) -> Option<&Weight> {
         let layer = name.strip_prefix("blk.").and_then(|rest| rest.split_once('.'));
         match layer {
-            None => self.types.get(name).copied(),
+            None => self.weights.get(name).copied(),
             Some((no, rest)) => {
                 let real = self.layers.get(no.parse::<usize>().ok()?)?;
-                self.types.get(format!("blk.{real}.{rest}").as_str()).copied()
+                self.weights.get(format!("blk.{real}.{rest}").as_str()).copied()
             }
         }
     }
@@ -38,11 +40,14 @@ impl Miniature<'_> {
 
 impl Tensors for Miniature<'_> {
     fn has(&self, name: &str) -> bool {
-        self.ty(name).is_some()
+        self.real(name).is_some()
     }
 
     fn find(&self, name: &str, _: WeightKind, _: u32, _: u32) -> Result<GgmlType> {
-        self.ty(name).ok_or_else(|| Error::internal(format!("a miniature of a model without {name}")))
+        let real = self
+            .real(name)
+            .ok_or_else(|| Error::internal(format!("a miniature of a model without {name}")))?;
+        Ok(real.ty)
     }
 
     fn n_vocab(&self) -> Result<u32> {
@@ -64,13 +69,13 @@ impl Model {
         let n = (bytes * u64::from(n_layers)).div_ceil(all.max(1)).clamp(1, u64::from(n_layers)) as u32;
         // Files give the first and the last layers more bits than those in the middle.
         let first = (n_layers - n) / 2;
-        let types = weights.iter().map(|w| (w.name.as_str(), w.ty)).collect();
+        let weights = by_name(weights);
         let config = Config { n_layers: n, ..self.config.clone() };
         let layers = (first..first + n).collect();
-        builder_of(&config.architecture)?(&config, &Miniature { types, layers })
+        builder_of(&config.architecture)?(&config, &Miniature { weights, layers })
     }
 
-    /// The plan of a model like this one, of some hundred thousand weights.
+    /// The plan of a model like this one, of some million weights a layer.
     ///
     /// # Errors
     /// `internal` where there can be none.
@@ -86,7 +91,6 @@ impl Model {
                 layers.push(layer);
             }
         }
-        let types = weights.iter().map(|w| (w.name.as_str(), w.ty)).collect();
         let (group, dim) = (self.config.n_heads / self.config.n_kv_heads, self.config.head_dim);
         let output = weights.iter().filter(|w| w.name.ends_with(".attn_output.weight"));
         let output: Vec<GgmlType> = output.map(|w| w.ty).collect();
@@ -104,6 +108,15 @@ impl Model {
             n_kv_heads,
             ..self.config.clone()
         };
-        builder_of(&config.architecture)?(&config, &Miniature { types, layers })
+        let miniature = Miniature { weights: by_name(weights), layers };
+        let mut plan = builder_of(&config.architecture)?(&config, &miniature)?;
+        for weight in &mut plan.weights {
+            weight.stands_for = miniature.real(&weight.name).map_or(weight.rows, |real| real.rows);
+        }
+        Ok(plan)
     }
+}
+
+fn by_name(weights: &[Weight]) -> HashMap<&str, &Weight> {
+    weights.iter().map(|w| (w.name.as_str(), w)).collect()
 }

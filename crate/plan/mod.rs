@@ -75,6 +75,8 @@ pub struct Weight {
     pub rows: u32,
     /// Input features; contiguous in the file.
     pub cols: u32,
+    /// As many rows as kernels are to be chosen for: those it has, or, in a miniature, those of the weight in its place.
+    pub stands_for: u32,
 }
 
 /// Rotary embedding of one model: per-pair frequencies, with any context scaling already folded in.

@@ -14,7 +14,7 @@ use web_time::Instant;
 use self::ahead::Ahead;
 use self::answer::Answer;
 use self::pace::Pace;
-use self::stride::{BEHIND, Started, Stride};
+use self::stride::{Started, Stride};
 use crate::backend::Backend;
 use crate::chat::AnswerParser;
 use crate::engine::{Event, Finish, GenerateOptions, Outcome, Pause};
@@ -200,7 +200,7 @@ impl Session {
         let mut all = Vec::new();
         let mut at = 0;
         while at < ids.len() {
-            let mut end = (at + self.stride.most()).min(ids.len());
+            let mut end = (at + self.stride.rows()).min(ids.len());
             let wanted: Vec<usize> = positions
                 .iter()
                 .filter(|p| (at..end).contains(p))
@@ -270,7 +270,7 @@ impl Session {
             }
             if end < g.prompt.len() {
                 under_way.push_back(Started::new(end - at, since, backend.finished()));
-                if under_way.len() > BEHIND
+                while under_way.len() > self.stride.behind()
                     && let Some(run) = under_way.pop_front()
                 {
                     self.stride.wait(run, &mut before).await?;

@@ -8,13 +8,15 @@ use web_time::Instant;
 
 use crate::error::Result;
 
-/// Runs that may wait behind one: enough for a browser that tells late what is done.
-pub(super) const BEHIND: usize = 2;
-/// Rows to begin with, and the fewest: fewer would read every weight more often than they multiply with it.
-const FEWEST: usize = 128;
+/// Runs that may wait behind one: enough for a browser that tells late what is done. Behind a long one waits one.
+const BEHIND: usize = 2;
+/// Rows to begin with.
+const FIRST: usize = 128;
+/// Fewer would read every weight more often than they multiply with it.
+const FEWEST: usize = 64;
 /// A run that takes no longer may be made twice as large.
 const SHORT: Duration = Duration::from_millis(150);
-/// One that takes longer keeps a page waiting.
+/// One that takes longer keeps a page, or an abort, waiting.
 const LONG: Duration = Duration::from_millis(400);
 /// How much faster each row has to be where twice as many run at once.
 const CLEARLY: f64 = 1.1;
@@ -27,6 +29,7 @@ pub(super) struct Stride {
     below: Option<f64>,
     /// More would be no faster.
     settled: bool,
+    behind: usize,
 }
 
 /// A run that may still be under way.
@@ -44,16 +47,16 @@ impl Started {
 
 impl Stride {
     pub(super) fn new(most: usize) -> Self {
-        Self { rows: most.min(FEWEST), most, below: None, settled: false }
+        Self { rows: most.min(FIRST), most, below: None, settled: false, behind: BEHIND }
+    }
+
+    /// Runs that may wait behind the one that is under way.
+    pub(super) fn behind(&self) -> usize {
+        self.behind
     }
 
     pub(super) fn rows(&self) -> usize {
         self.rows
-    }
-
-    /// What the backend has room for.
-    pub(super) fn most(&self) -> usize {
-        self.most
     }
 
     /// Waits for a run; it began once the one before it was done, at `before`, which becomes when this one was.
@@ -73,11 +76,12 @@ impl Stride {
         if rows != self.rows {
             return;
         }
+        self.behind = if time > LONG { 1 } else { BEHIND };
         let rate = rows as f64 / time.as_secs_f64().max(1e-6);
-        let no_faster = self.below.is_some_and(|below| rate < below * CLEARLY);
-        if (no_faster || time > LONG) && rows > FEWEST {
+        let no_faster = rows > FIRST && self.below.is_some_and(|below| rate < below * CLEARLY);
+        if no_faster || (time > LONG && rows > FEWEST) {
             (self.rows, self.below, self.settled) = (rows / 2, None, true);
-        } else if time <= SHORT && !self.settled && 2 * rows <= self.most {
+        } else if time <= SHORT && (!self.settled || rows < FIRST) && 2 * rows <= self.most {
             (self.rows, self.below) = (2 * rows, Some(rate));
         } else {
             self.below = None;
@@ -108,7 +112,8 @@ mod tests {
         assert_eq!(settled(512, 2000.0, 60.0), 256);
         // As fast with few.
         assert_eq!(settled(512, 2000.0, 1.0), 128);
-        assert_eq!(settled(512, 100.0, 1.0), 128);
+        // Slow.
+        assert_eq!(settled(512, 100.0, 1.0), 64);
         // A context shorter than the fewest rows, and a backend with no room for more.
         assert_eq!(settled(64, 100.0, 1.0), 64);
         assert_eq!(settled(128, 1e6, 10.0), 128);
@@ -122,6 +127,15 @@ mod tests {
         }
         assert_eq!(stride.rows(), 512);
         stride.took(512, Duration::from_secs(1));
-        assert_eq!(stride.rows(), 256);
+        assert_eq!((stride.rows(), stride.behind()), (256, 1));
+        stride.took(256, Duration::from_secs(1));
+        stride.took(128, Duration::from_secs(1));
+        stride.took(64, Duration::from_secs(1));
+        assert_eq!((stride.rows(), stride.behind()), (64, 1));
+        // It may have been busy with something else.
+        stride.took(64, Duration::from_millis(50));
+        assert_eq!((stride.rows(), stride.behind()), (128, 2));
+        stride.took(128, Duration::from_millis(50));
+        assert_eq!(stride.rows(), 128);
     }
 }

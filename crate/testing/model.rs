@@ -50,7 +50,8 @@ impl Builder {
     }
 
     fn weight(&mut self, kind: WeightKind, ty: GgmlType, rows: u32, cols: u32, bytes: Vec<u8>) -> WeightId {
-        self.weights.push(Weight { name: format!("w{}", self.weights.len()), kind, ty, rows, cols });
+        let name = format!("w{}", self.weights.len());
+        self.weights.push(Weight { name, kind, ty, rows, cols, stands_for: rows });
         self.bytes.push(bytes);
         WeightId(self.weights.len() as u32 - 1)
     }

@@ -19,10 +19,13 @@ pub(super) struct Counts {
     pub(super) tiled: bool,
     /// Workgroups that share the pages of a row.
     pub(super) splits: u32,
+    /// Pages of the longest row's sequence up to it.
+    pub(super) pages: u32,
 }
 
 impl Counts {
-    pub(super) const NONE: Self = Self { rows: 0, outputs: 0, apart: true, tiled: false, splits: 1 };
+    pub(super) const NONE: Self =
+        Self { rows: 0, outputs: 0, apart: true, tiled: false, splits: 1, pages: 0 };
 
     pub(super) fn lines(self, rows: RowSet) -> u32 {
         match rows {
@@ -30,6 +33,14 @@ impl Counts {
             RowSet::Output => self.outputs,
         }
     }
+}
+
+/// How many workgroups share the pages of a row: by the last position, and the number of rows.
+pub type Splits = fn(usize, usize) -> usize;
+
+/// What is fast.
+pub(super) fn splits(last: usize, rows: usize) -> usize {
+    attention::splits(last / PAGE_TOKENS + 1, rows)
 }
 
 /// Writes the run data of a batch into `words`: header, rows, rows with logits, page tables. A row may name the token
@@ -42,6 +53,7 @@ pub(super) fn write(
     limits: RunLimits,
     n_tokens: u32,
     may_choose: bool,
+    splits: Splits,
     words: &mut Vec<u32>,
 ) -> Result<Counts> {
     let n_outputs = batch.rows.iter().filter(|r| r.output).count();
@@ -74,7 +86,7 @@ pub(super) fn write(
     let last = batch.rows.iter().map(|r| r.position as usize).max().unwrap_or(0);
     let few = batch.rows.len() <= FEW_LINES as usize;
     let tiled = !few && batch.rows.iter().all(|r| r.sequence == batch.rows[0].sequence);
-    let splits = if few || tiled { attention::splits(last / PAGE_TOKENS + 1, batch.rows.len()) } else { 1 };
+    let splits = if few || tiled { splits(last, batch.rows.len()) } else { 1 };
     words[run::SPLITS] = splits as u32;
     let is_repeated = |(i, row): (usize, &Row)| batch.rows[..i].iter().any(|r| r.sequence == row.sequence);
     let apart = batch.rows.len() <= batch.tables.len() && !batch.rows.iter().enumerate().any(is_repeated);
@@ -98,6 +110,7 @@ pub(super) fn write(
     }
     words.extend((0..).zip(batch.rows).filter(|(_, r)| r.output).map(|(i, _)| i));
     words.extend(batch.tables.iter().copied().flatten().map(|p| p.0));
-    let (rows, outputs, splits) = (batch.rows.len() as u32, n_outputs as u32, splits as u32);
-    Ok(Counts { rows, outputs, apart, tiled, splits })
+    let [rows, outputs, splits, pages] =
+        [batch.rows.len(), n_outputs, splits, last / PAGE_TOKENS + 1].map(|n| n as u32);
+    Ok(Counts { rows, outputs, apart, tiled, splits, pages })
 }

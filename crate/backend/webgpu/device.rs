@@ -1,5 +1,6 @@
 //! The adapter and device, what they can do, and what went wrong on them.
 
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 
 use futures_channel::oneshot;
@@ -24,10 +25,47 @@ impl std::fmt::Debug for Reports {
     }
 }
 
+/// A buffer whose memory is given back when it is dropped, once what was submitted is done. Browsers would leave that to
+/// their garbage collector.
+#[derive(Debug)]
+pub(super) struct Buffer(wgpu::Buffer);
+
+impl Deref for Buffer {
+    type Target = wgpu::Buffer;
+
+    fn deref(&self) -> &wgpu::Buffer {
+        &self.0
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.0.destroy();
+    }
+}
+
+/// A device that ends, with all that it holds, when it is dropped.
+#[derive(Debug)]
+pub(super) struct Device(wgpu::Device);
+
+impl Deref for Device {
+    type Target = wgpu::Device;
+
+    fn deref(&self) -> &wgpu::Device {
+        &self.0
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        self.0.destroy();
+    }
+}
+
 /// A device with its queue.
 #[derive(Debug, Clone)]
 pub(super) struct Gpu {
-    pub(super) device: wgpu::Device,
+    pub(super) device: Arc<Device>,
     pub(super) queue: wgpu::Queue,
     pub(super) adapter: wgpu::AdapterInfo,
     /// Whether shaders may multiply four bytes at once.
@@ -121,13 +159,14 @@ impl Gpu {
         device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| report(&slot, code_of(&e), e.to_string())));
         let slot = fault.clone();
         device.set_device_lost_callback(move |reason, message| {
-            // Dropping the last handle is no loss to anyone.
+            // To end it is no loss to anyone.
             if reason != wgpu::DeviceLostReason::Destroyed {
                 report(&slot, Code::DeviceLost, message);
             }
         });
         let language = instance.wgsl_language_features();
         let has_byte_products = language.contains(wgpu::WgslLanguageFeatures::Packed4x8IntegerDotProduct);
+        let device = Arc::new(Device(device));
         Ok(Self { adapter: adapter.get_info(), device, queue, has_byte_products, fault })
     }
 
@@ -259,12 +298,12 @@ impl Gpu {
         Ok(())
     }
 
-    pub(super) fn buffer(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
-        self.device.create_buffer(&wgpu::BufferDescriptor {
+    pub(super) fn buffer(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> Buffer {
+        Buffer(self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
             size: buffer_size(bytes),
             usage,
             mapped_at_creation: false,
-        })
+        }))
     }
 }

@@ -1,7 +1,7 @@
 //! Everything that a prepared plan keeps on the GPU: weights, activations, state, run data, read-back.
 
 use super::arrange::{Arrangement, Room};
-use super::device::{Gpu, buffer_size};
+use super::device::{Buffer, Gpu, buffer_size};
 use super::sampling;
 use super::weights::Weights;
 use crate::backend::{Footprint, RunLimits};
@@ -16,9 +16,9 @@ use crate::plan::{BufferId, LayerState, Layout, Plan, Rope, Slot};
 /// Keys and values of a layer, all pages: integers and their scales.
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) keys: wgpu::Buffer,
-    pub(super) values: wgpu::Buffer,
-    pub(super) scales: wgpu::Buffer,
+    pub(super) keys: Buffer,
+    pub(super) values: Buffer,
+    pub(super) scales: Buffer,
     pages: Pages,
 }
 
@@ -38,7 +38,7 @@ impl Pages {
 
 impl State {
     /// Each buffer, and the bytes of a page in it.
-    pub(super) fn buffers(&self) -> impl Iterator<Item = (&wgpu::Buffer, u64)> {
+    pub(super) fn buffers(&self) -> impl Iterator<Item = (&Buffer, u64)> {
         [&self.keys, &self.values, &self.scales].into_iter().zip(self.pages.each())
     }
 }
@@ -46,18 +46,18 @@ impl State {
 #[derive(Debug)]
 pub(super) struct Memory {
     pub(super) weights: Weights,
-    slots: Vec<wgpu::Buffer>,
+    slots: Vec<Buffer>,
     layout: Layout,
     pub(super) state: Vec<State>,
-    pub(super) rotations: wgpu::Buffer,
+    pub(super) rotations: Buffer,
     /// What differs from run to run.
-    pub(super) run: wgpu::Buffer,
+    pub(super) run: Buffer,
     /// Logits on their way back.
-    pub(super) readback: wgpu::Buffer,
+    pub(super) readback: Buffer,
     /// A page on its way from one place of a buffer to another: WebGPU copies only between buffers.
-    pub(super) page: wgpu::Buffer,
+    pub(super) page: Buffer,
     /// What workgroups that share the pages of a row leave for each other.
-    pub(super) parts: wgpu::Buffer,
+    pub(super) parts: Buffer,
     pub(super) bytes: u64,
     pub(super) n_buffers: u64,
 }
@@ -245,7 +245,7 @@ impl Memory {
         Ok(Self { weights, slots, layout, state, rotations, run, readback, page, parts, bytes, n_buffers })
     }
 
-    pub(super) fn slot(&self, id: BufferId) -> &wgpu::Buffer {
+    pub(super) fn slot(&self, id: BufferId) -> &Buffer {
         &self.slots[self.layout.slot(id)]
     }
 

@@ -1,7 +1,7 @@
 //! Runs plans on WebGPU through wgpu: the same code natively (Vulkan, Metal, DX12) and in a browser.
 //!
 //! Nothing but core WebGPU is required, and its default limits suffice. Everything is made by `prepare`; a run writes
-//! one small buffer, records one pass and submits once.
+//! one small buffer, records its dispatches and submits once, or a few times where it is long.
 
 mod arrange;
 mod batch;
@@ -28,6 +28,7 @@ use futures_util::future::LocalBoxFuture;
 
 pub use self::arrange::Room;
 use self::batch::Counts;
+pub use self::batch::Splits;
 use self::device::{Gpu, Reports};
 pub use self::memory::footprint;
 use self::memory::{Memory, State};
@@ -54,6 +55,10 @@ pub struct WebGpuOptions {
     pub max_weight_binding: Option<u64>,
     /// One shape of the one-row matrix product for all weights; else the adapter and the weight decide.
     pub matvec: Option<Matvec>,
+    /// How many workgroups share the pages of a row; else as many as are fast.
+    pub splits: Option<Splits>,
+    /// Multiplications of a run to submit at once, about; else as many as any device does in a short time.
+    pub max_submission: Option<u64>,
     /// Do several operations in one step though buffers are kept: then only what steps write can be read.
     pub fuse: bool,
     /// Activations may be rounded to bytes for products, where the device multiplies bytes: less exact, and faster.
@@ -66,6 +71,9 @@ pub struct WebGpuOptions {
     pub profile: bool,
     #[cfg(test)]
     pub(crate) spoil: Vec<Damage>,
+    /// Kernels as on hardware.
+    #[cfg(test)]
+    pub(crate) as_hardware: bool,
 }
 
 /// What is wrong with a kernel's shader on a device that a test plays.

@@ -9,7 +9,7 @@ use super::memory::{self, Memory};
 use super::program::{Choice, Matvec, Program};
 use super::sampling::Sampling;
 use super::weights::{Progress, Uploader};
-use super::{Prepared, WebGpuBackend, draft, not_prepared};
+use super::{Prepared, Splits, WebGpuBackend, WebGpuOptions, draft, not_prepared};
 use crate::backend::RunLimits;
 use crate::error::{Error, Result};
 use crate::plan::fuse::Fusion;
@@ -17,12 +17,12 @@ use crate::plan::merge::{Merged, merge};
 use crate::plan::{Op, Plan};
 
 impl WebGpuBackend {
-    /// The same device with the same kernels, for another plan.
-    pub(crate) fn beside(&self) -> Self {
+    /// The same device with the same kernels, for another plan; attention is split otherwise.
+    pub(crate) fn beside(&self, splits: Splits) -> Self {
         Self {
             gpu: self.gpu.clone(),
             info: self.info.clone(),
-            options: self.options.clone(),
+            options: WebGpuOptions { splits: Some(splits), ..self.options.clone() },
             rounds: self.rounds,
             pipelines: Rc::clone(&self.pipelines),
             prepared: None,
@@ -93,16 +93,24 @@ impl WebGpuBackend {
     /// # Errors
     /// `internal` before [`WebGpuBackend::allocate`], or for a plan that the kernels do not take.
     pub(crate) fn make_kernels(&mut self) -> Result<()> {
+        self.make_kernels_for(None)
+    }
+
+    /// The same, but `only` for runs like one, without a choice of tokens.
+    pub(super) fn make_kernels_for(&mut self, only: Option<Counts>) -> Result<()> {
         let p = self.prepared.as_mut().ok_or_else(not_prepared)?;
         let gpu = &self.gpu;
         let software = gpu.adapter.device_type == wgpu::DeviceType::Cpu;
+        #[cfg(test)]
+        let software = software && !self.options.as_hardware;
         let serial = (self.options.plain || software).then_some(Matvec::Serial);
         let choice = Choice { matvec: self.options.matvec.or(serial), rounds: self.rounds };
-        let possible = !self.options.no_choosing && Sampling::is_possible(&p.plan, p.n_tokens);
+        let possible =
+            only.is_none() && !self.options.no_choosing && Sampling::is_possible(&p.plan, p.n_tokens);
         let pipelines = &mut *self.pipelines.borrow_mut();
         let n_pipelines = pipelines.len();
         let (made, compiled) = gpu.watched(|| {
-            let program = Program::new(gpu, &p.plan, &p.steps, &p.memory, choice, pipelines)?;
+            let program = Program::new(gpu, &p.plan, &p.steps, &p.memory, choice, only, pipelines)?;
             let sampling = possible.then(|| Sampling::new(gpu, &p.plan, &p.memory, pipelines)).transpose()?;
             Ok((program, sampling))
         });

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::device::Gpu;
+use super::device::{Buffer, Gpu};
 use crate::backend::DispatchTime;
 use crate::error::Result;
 
@@ -20,8 +20,8 @@ pub(super) fn features() -> wgpu::Features {
 #[derive(Debug)]
 pub(super) struct Profile {
     times: wgpu::QuerySet,
-    resolved: wgpu::Buffer,
-    readback: wgpu::Buffer,
+    resolved: Buffer,
+    readback: Buffer,
     /// Kernel and workgroups of the run's dispatches.
     ran: Vec<(&'static str, u64)>,
     totals: BTreeMap<(&'static str, u64), DispatchTime>,

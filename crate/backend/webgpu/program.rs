@@ -1,8 +1,8 @@
 //! A plan made ready: pipelines, bind groups and parameters, so that a run only has to say how many rows it has.
 
 use super::batch::Counts;
-use super::device::Gpu;
-use super::draft::{Draft, When, draft};
+use super::device::{Buffer, Gpu};
+use super::draft::{Draft, When, Work, draft};
 use super::memory::Memory;
 use super::pipelines::Pipelines;
 use super::race::Rounds;
@@ -34,16 +34,17 @@ struct Dispatch {
     shapes: Vec<Shape>,
     /// Bytes of weights that one workgroup row in y reads.
     weight_bytes: u64,
+    work: Work,
 }
 
 /// The dispatches of a plan.
 #[derive(Debug)]
 pub(super) struct Program {
     dispatches: Vec<Dispatch>,
-    pub(super) params: wgpu::Buffer,
+    pub(super) params: Buffer,
 }
 
-/// What recording a run cost.
+/// What was recorded of a run.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Recorded {
     pub(super) dispatches: u64,
@@ -100,15 +101,20 @@ impl Choice {
 }
 
 impl Program {
+    /// For runs of any kind, or `only` for those like one.
     pub(super) fn new(
         gpu: &Gpu,
         plan: &Plan,
         steps: &[Step],
         memory: &Memory,
         choice: Choice,
+        only: Option<Counts>,
         pipelines: &mut Pipelines,
     ) -> Result<Self> {
-        let drafts = draft(plan, steps, memory, choice)?;
+        let mut drafts = draft(plan, steps, memory, choice)?;
+        if let Some(counts) = only {
+            drafts.retain_mut(|draft| draft.keep(counts));
+        }
 
         // Every dispatch's parameters lie in one buffer, each at an offset that a binding may have.
         let align = gpu.device.limits().min_uniform_buffer_offset_alignment as usize;
@@ -132,7 +138,7 @@ impl Program {
 
         let mut dispatches = Vec::with_capacity(drafts.len());
         for (draft, &offset) in drafts.into_iter().zip(&offsets) {
-            let Draft { buffers, params: words, rows, min_lines, when, shapes, weight_bytes } = draft;
+            let Draft { buffers, params: words, rows, min_lines, when, shapes, weight_bytes, work } = draft;
             let layout = pipelines.layout(gpu, shapes[0].kernel);
             let size = words.len().next_multiple_of(4) as u64 * 4;
             let parameters =
@@ -155,7 +161,7 @@ impl Program {
                     shares: shape.shares,
                 });
             }
-            dispatches.push(Dispatch { bind_group, rows, min_lines, when, shapes: made, weight_bytes });
+            dispatches.push(Dispatch { bind_group, rows, min_lines, when, shapes: made, weight_bytes, work });
         }
         Ok(Self { dispatches, params })
     }
@@ -164,20 +170,26 @@ impl Program {
         self.dispatches.len()
     }
 
-    /// Records every dispatch of a run; `dispatched` hears of each, its kernel and how many workgroups it has.
+    /// Records dispatches of a run from number `from` on, until they have `most` multiplications or more; `dispatched` hears
+    /// of each, its kernel and how many workgroups it has. Gives where to go on.
     pub(super) fn record(
         &self,
         pass: &mut wgpu::ComputePass<'_>,
         counts: Counts,
+        (from, most): (usize, u64),
         dispatched: &mut impl FnMut(&mut wgpu::ComputePass<'_>, &'static str, u64),
-    ) -> Recorded {
+    ) -> (Recorded, Option<usize>) {
         let mut recorded = Recorded::default();
-        for dispatch in &self.dispatches {
+        let mut work = 0;
+        for (i, dispatch) in self.dispatches.iter().enumerate().skip(from) {
             let lines = counts.lines(dispatch.rows);
             if lines < dispatch.min_lines.max(1) || !dispatch.when.holds(counts) {
                 continue;
             }
             let Some(shape) = dispatch.shapes.iter().find(|s| lines <= s.max_lines) else { continue };
+            if work >= most {
+                return (recorded, Some(i));
+            }
             let y = lines.div_ceil(shape.lines);
             pass.set_pipeline(&shape.pipeline);
             pass.set_bind_group(0, &dispatch.bind_group, &[]);
@@ -186,8 +198,9 @@ impl Program {
             dispatched(pass, shape.kernel, u64::from(shape.groups) * u64::from(y) * u64::from(z));
             recorded.dispatches += 1;
             recorded.weight_bytes += dispatch.weight_bytes * u64::from(y);
+            work += dispatch.work.of(lines, counts);
         }
-        recorded
+        (recorded, None)
     }
 }
 

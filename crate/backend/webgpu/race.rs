@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use web_time::Instant;
 
+use super::batch;
 use super::draft::FEW_LINES;
 use super::{Prepared, WebGpuBackend};
-use crate::backend::{Backend, RunLimits};
+use crate::backend::RunLimits;
 use crate::error::Result;
 use crate::kernels::shader::UNPACKS;
 use crate::plan::state::{PAGE_TOKENS, PageId};
@@ -50,6 +51,11 @@ const TURNS: usize = 5;
 /// Seconds that a turn takes at least, beside which the price of submitting is small, and runs of it at most.
 const TURN: f64 = 4e-3;
 const MAX_RUNS: u32 = 64;
+/// A turn is so many steps of the clock, which browsers make coarse.
+const STEPS: f64 = 20.0;
+/// Seconds from which on nothing can be measured: between steps of the clock, or until a device with nothing to do says
+/// that it is done, which Firefox tells ten times a second.
+const LATE: f64 = 1e-2;
 
 /// One turn is enough where it takes longer.
 const LONG: f64 = 0.1;
@@ -66,31 +72,40 @@ impl WebGpuBackend {
         if !self.rounds.any() {
             return Ok(());
         }
-        let [exact, rounded] = self.times(decode, 1).await?;
-        let few = rounded * CLEARLY < exact;
-        let [exact, rounded] = self.times(prefill, PREFILL).await?;
-        let many = rounded * CLEARLY < exact;
-        self.prepared = None;
-        self.rounds = Rounds { few, many };
+        let mut rounds = Rounds::NONE;
+        let step = step_of_clock();
+        if step < LATE && self.answers_after().await? < LATE {
+            let turn = TURN.max(STEPS * step);
+            let [exact, rounded] = self.times(decode, 1, turn).await?;
+            rounds.few = rounded * CLEARLY < exact;
+            let [exact, rounded] = self.times(prefill, PREFILL, turn).await?;
+            rounds.many = rounded * CLEARLY < exact;
+            self.prepared = None;
+        }
+        self.rounds = rounds;
         self.info.features = self.rounds.features();
         Ok(())
     }
 
     /// Seconds that runs of so many rows take, exact and rounded.
-    async fn times(&mut self, plan: &Arc<Plan>, n_rows: usize) -> Result<[f64; 2]> {
+    async fn times(&mut self, plan: &Arc<Plan>, n_rows: usize, turn: f64) -> Result<[f64; 2]> {
         let n_pages = n_rows.div_ceil(PAGE_TOKENS);
         let limits =
             RunLimits { max_rows: n_rows, max_outputs: 1, max_sequences: 1, n_pages, keep_buffers: false };
-        let mut forms: Vec<Option<Prepared>> = Vec::new();
-        for rounded in [false, true] {
-            self.rounds = Rounds { few: rounded, many: rounded };
-            self.prepare(plan.clone(), limits).await?;
-            forms.push(self.prepared.take());
-        }
         let row = |position| Row { token: 0, sequence: 0, position, output: false };
         let rows: Vec<Row> = (0..n_rows as u32).map(row).collect();
         let table: Vec<PageId> = (0..n_pages as u32).map(PageId).collect();
         let batch = Batch { rows: &rows, tables: &[&table] };
+        let counts = batch::write(&batch, limits, 1, false, batch::splits, &mut Vec::new())?;
+        let mut forms: Vec<Option<Prepared>> = Vec::new();
+        for rounded in [false, true] {
+            self.rounds = Rounds { few: rounded, many: rounded };
+            self.allocate(plan, limits)?;
+            // Others would take long to compile.
+            self.make_kernels_for(Some(counts))?;
+            self.allocated().await?;
+            forms.push(self.prepared.take());
+        }
         let mut best = [f64::INFINITY; 2];
         let (mut runs, mut turns) = (1, TURNS);
         // How many runs are long enough, once pipelines and caches are paid for.
@@ -98,7 +113,7 @@ impl WebGpuBackend {
             std::mem::swap(&mut self.prepared, form);
             self.turn(&batch, 1).await?;
             let mut seconds = self.turn(&batch, runs).await?;
-            while seconds < TURN && runs < MAX_RUNS {
+            while seconds < turn && runs < MAX_RUNS {
                 runs *= 2;
                 seconds = self.turn(&batch, runs).await?;
             }
@@ -117,6 +132,14 @@ impl WebGpuBackend {
         Ok(best)
     }
 
+    /// Seconds until it says that it has nothing to do.
+    async fn answers_after(&self) -> Result<f64> {
+        self.gpu.idle().await?;
+        let start = Instant::now();
+        self.gpu.idle().await?;
+        Ok(start.elapsed().as_secs_f64())
+    }
+
     async fn turn(&mut self, batch: &Batch<'_>, runs: u32) -> Result<f64> {
         let start = Instant::now();
         for _ in 0..runs {
@@ -124,5 +147,16 @@ impl WebGpuBackend {
         }
         self.gpu.idle().await?;
         Ok(start.elapsed().as_secs_f64())
+    }
+}
+
+/// Seconds.
+fn step_of_clock() -> f64 {
+    let start = Instant::now();
+    loop {
+        let step = start.elapsed();
+        if !step.is_zero() {
+            return step.as_secs_f64();
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use futures_channel::oneshot;
 
-use super::device::{Gpu, buffer_size, take_mapped};
+use super::device::{Buffer, Gpu, buffer_size, take_mapped};
 use super::memory::Memory;
 use super::pipelines::Pipelines;
 use super::program::{bind, whole};
@@ -35,10 +35,12 @@ struct Waiting {
 pub(super) struct Sampling {
     pipelines: [wgpu::ComputePipeline; 2],
     bind_groups: [wgpu::BindGroup; 2],
-    params: wgpu::Buffer,
-    marks: wgpu::Buffer,
-    chosen: wgpu::Buffer,
-    slots: Vec<wgpu::Buffer>,
+    params: Buffer,
+    marks: Buffer,
+    chosen: Buffer,
+    /// What the kernels alone read and write.
+    _kept: [Buffer; 3],
+    slots: Vec<Buffer>,
     waiting: VecDeque<Waiting>,
     next_slot: usize,
     n_vocab: usize,
@@ -124,6 +126,7 @@ impl Sampling {
             params,
             marks,
             chosen,
+            _kept: [tables, keys, blocks],
             slots,
             waiting: VecDeque::new(),
             next_slot: 0,

@@ -1,7 +1,7 @@
 //! Weights on their way into GPU memory: packed as they stream in.
 
 use super::arrange::{Arrangement, Part, Stored};
-use super::device::Gpu;
+use super::device::{Buffer, Gpu};
 use crate::error::{Error, Result};
 use crate::kernels::shader::TILE_ROWS;
 use crate::plan::{Weight, WeightId};
@@ -12,9 +12,9 @@ use crate::quant::{self, GgmlType};
 #[derive(Debug)]
 pub(super) struct Weights {
     /// Of matrices.
-    pub(super) buffers: Vec<wgpu::Buffer>,
+    pub(super) buffers: Vec<Buffer>,
     /// Every vector.
-    pub(super) vectors: wgpu::Buffer,
+    pub(super) vectors: Buffer,
     /// By weight.
     pub(super) places: Vec<Stored>,
 }

@@ -1,10 +1,11 @@
 //! Attention and the write of keys and values to the state.
 
-use super::{Draft, Drafts, Shape, When, needs, place4, rows_of, vector_at, whole};
+use super::{Draft, Drafts, Shape, When, Work, needs, place4, rows_of, vector_at, whole};
 use crate::error::Result;
 use crate::kernels::shader;
 use crate::kernels::shader::params::{Attention, Field, Merge, StoreKv};
 use crate::plan::fuse::Norm;
+use crate::plan::state::PAGE_TOKENS;
 use crate::plan::{LayerState, RowSet, Slice};
 
 /// Keys as they come from a product and how they are used, and values.
@@ -49,7 +50,7 @@ impl<'a> Drafts<'a> {
         let params = Merge { n_heads: a.n_heads, head_dim: head_dim / 4, out_offset, out_stride };
         let buffers = vec![whole(&self.memory.parts), whole(self.memory.slot(a.out.buffer))];
         let when = When { split: Some(true), ..When::ALL };
-        self.dispatch_heads(Shape::new(&shader::MERGE, a.n_heads), buffers, params.words(), when);
+        self.dispatch_heads(Shape::new(&shader::MERGE, a.n_heads), buffers, params.words(), when, Work::NONE);
         Ok(())
     }
 
@@ -114,7 +115,9 @@ impl<'a> Drafts<'a> {
         let (groups, lines) =
             if tiled { (a.n_heads, queries) } else { (n_kv_heads * group.div_ceil(queries), 1) };
         let shape = Shape { lines, shares: split, ..Shape::new(kernel, groups) };
-        self.dispatch_heads(shape, buffers, params.words(), when);
+        // Of queries and keys, and of what they give and values.
+        let work = Work { line: 0, page: 2 * u64::from(a.q.width) * PAGE_TOKENS as u64 };
+        self.dispatch_heads(shape, buffers, params.words(), when, work);
         Ok(())
     }
 
@@ -149,7 +152,8 @@ impl<'a> Drafts<'a> {
             whole(&state.values),
             whole(&state.scales),
         ];
-        self.dispatch_heads(Shape::new(&shader::STORE_KV, n_kv_heads), buffers, params.words(), when);
+        let shape = Shape::new(&shader::STORE_KV, n_kv_heads);
+        self.dispatch_heads(shape, buffers, params.words(), when, Work::NONE);
         Ok(())
     }
 
@@ -167,8 +171,9 @@ impl<'a> Drafts<'a> {
         buffers: Vec<wgpu::BufferBinding<'a>>,
         params: Vec<u32>,
         when: When,
+        work: Work,
     ) {
-        let shapes = vec![shape];
-        self.push(Draft { buffers, params, rows: RowSet::All, min_lines: 1, when, shapes, weight_bytes: 0 });
+        let (rows, shapes) = (RowSet::All, vec![shape]);
+        self.push(Draft { buffers, params, rows, min_lines: 1, when, shapes, weight_bytes: 0, work });
     }
 }

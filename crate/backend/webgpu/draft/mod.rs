@@ -75,6 +75,39 @@ pub(super) struct Draft<'a> {
     pub(super) when: When,
     pub(super) shapes: Vec<Shape>,
     pub(super) weight_bytes: u64,
+    pub(super) work: Work,
+}
+
+impl Draft<'_> {
+    /// Keeps of it what runs like this one take; whether that is anything.
+    pub(super) fn keep(&mut self, counts: Counts) -> bool {
+        let lines = counts.lines(self.rows);
+        let taken = self.shapes.iter().position(|s| lines <= s.max_lines);
+        match taken {
+            Some(i) if lines >= self.min_lines.max(1) && self.when.holds(counts) => {
+                self.shapes = vec![self.shapes.swap_remove(i)];
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Multiplications of a dispatch, about.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Work {
+    /// A line.
+    pub(super) line: u64,
+    /// A line, for each page that its run attends to.
+    pub(super) page: u64,
+}
+
+impl Work {
+    const NONE: Self = Self { line: 0, page: 0 };
+
+    pub(super) fn of(self, lines: u32, counts: Counts) -> u64 {
+        u64::from(lines) * (self.line + self.page * u64::from(counts.pages))
+    }
 }
 
 /// The dispatches of a plan so far.

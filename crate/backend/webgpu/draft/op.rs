@@ -3,8 +3,8 @@
 use super::attend::{Attend, Store};
 use super::project::Projection;
 use super::{
-    Draft, Drafts, FEW_LINES, Shape, When, lanes, matrix, needs, place, place4, planes, rows_of, vector,
-    whole,
+    Draft, Drafts, FEW_LINES, Shape, When, Work, lanes, matrix, needs, place, place4, planes, rows_of,
+    vector, whole,
 };
 use crate::error::Result;
 use crate::kernels::shader::params::{Embed, Field, MatMul, RmsNorm, Rope, SelectRows, SiluMul};
@@ -27,6 +27,7 @@ impl Drafts<'_> {
             when: When::ALL,
             shapes: vec![Shape::new(kernel, groups)],
             weight_bytes: 0,
+            work: Work::NONE,
         };
         match *op {
             Op::Embed { table, out } => {
@@ -53,6 +54,7 @@ impl Drafts<'_> {
                         when: When::ALL,
                         shapes: vec![shape],
                         weight_bytes: part.bytes() / u64::from(part.n_rows),
+                        work: Work::NONE,
                     });
                 }
             }
@@ -109,6 +111,7 @@ impl Drafts<'_> {
                         when: When::ALL,
                         shapes: vec![Shape { max_lines: 32, ..tiled(few) }, tiled(many)],
                         weight_bytes: part.bytes(),
+                        work: Work { line: u64::from(part.n_rows) * u64::from(w.cols), page: 0 },
                     });
                 }
             }

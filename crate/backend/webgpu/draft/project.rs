@@ -1,7 +1,8 @@
 //! Products with few lines: of one weight or several, of a line as it is or normed on the way.
 
 use super::{
-    Draft, Drafts, FEW_LINES, Shape, When, matrix, needs, place, place4, planes, rows_of, vector_at, whole,
+    Draft, Drafts, FEW_LINES, Shape, When, Work, matrix, needs, place, place4, planes, rows_of, vector_at,
+    whole,
 };
 use crate::backend::webgpu::arrange::Part;
 use crate::error::Result;
@@ -64,7 +65,8 @@ impl Drafts<'_> {
                 formats.push(ty);
             }
         }
-        let forms = self.choice.matvec(parts.iter().map(|part| part.n_rows).sum(), &formats);
+        let rows = p.products.iter().map(|product| plan.weight(product.weight).stands_for);
+        let forms = self.choice.matvec(rows.sum(), &formats);
         let kernel = match (p.gated, p.norm) {
             (true, _) => &forms.gated,
             (false, Some(_)) => &forms.normed,
@@ -123,6 +125,10 @@ impl Drafts<'_> {
             when: When::ALL,
             shapes: vec![Shape { max_lines: FEW_LINES, ..Shape::new(kernel, groups).of(&formats) }],
             weight_bytes: parts.iter().map(Part::bytes).sum(),
+            work: Work {
+                line: parts.iter().map(|part| u64::from(part.n_rows)).sum::<u64>() * u64::from(p.x.width),
+                page: 0,
+            },
         });
         Ok(())
     }

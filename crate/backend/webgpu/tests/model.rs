@@ -222,6 +222,36 @@ fn a_run_makes_nothing_and_submits_once() {
 }
 
 #[test]
+fn a_long_run_is_submitted_in_parts() {
+    let whole = WebGpuOptions::default();
+    // A product of the second layer has 96 * 64 multiplications a line.
+    let parts = WebGpuOptions { max_submission: Some(100 * 96 * 64), ..Default::default() };
+    let (plan, weights) = model(4, 2, 32, 16);
+    let random = &mut Random::new(11);
+    let (prompt, next) = (sequence(random, 0, 0..128), sequence(random, 0, 128..129));
+    let mut all = Vec::new();
+    for options in [whole, parts] {
+        let Some(mut backend) = open(options) else { return };
+        load(&mut backend, &plan, &weights, RunLimits { keep_buffers: false, ..limits(128, 4) });
+        let mut logits = vec![Vec::new(); 2];
+        let mut submits = Vec::new();
+        for (rows, logits) in [&prompt, &next].into_iter().zip(&mut logits) {
+            backend.take_stats();
+            let table = [0, 2, 1].map(PageId);
+            backend.run(&Batch { rows, tables: &[&table] }).unwrap();
+            pollster::block_on(backend.read_logits(logits)).unwrap();
+            submits.push(backend.take_stats().submits);
+        }
+        all.push((logits, submits));
+    }
+    let [(want, one), (got, several)] = all.try_into().unwrap();
+    assert_eq!(one, [1, 1]);
+    // A token is short whatever the prompt takes.
+    assert!((4..40).contains(&several[0]) && several[1] == 1, "{several:?}");
+    assert_eq!(got, want);
+}
+
+#[test]
 fn what_is_out_of_range_is_refused_before_it_is_submitted() {
     let Some((mut backend, _, _)) = prepared((2, 2, 32, 16), false) else { return };
     let good = Row { token: 1, sequence: 0, position: 0, output: true };

@@ -167,7 +167,8 @@ impl Builder {
         bytes: Vec<u8>,
     ) -> WeightId {
         let name = format!("w{}", self.weights.len());
-        self.weights.push(Weight { name, kind, ty, rows: rows as u32, cols: cols as u32 });
+        let (rows, cols) = (rows as u32, cols as u32);
+        self.weights.push(Weight { name, kind, ty, rows, cols, stands_for: rows });
         self.bytes.push(bytes);
         WeightId(self.weights.len() as u32 - 1)
     }

@@ -198,7 +198,7 @@ fn products_of_hostile_scales() {
 fn packed_weights_are_as_large_as_the_file() {
     for ty in ALL {
         let (rows, cols) = (4864, 1024);
-        let weight = Weight { name: "w".into(), kind: WeightKind::Matrix, ty, rows, cols };
+        let weight = Weight { name: "w".into(), kind: WeightKind::Matrix, ty, rows, cols, stands_for: rows };
         let room = Room { binding: u64::MAX, buffer: u64::MAX, align: 256 };
         let (packing, cut) = cut(&weight, room).unwrap();
         assert_eq!(cut.rows, rows);
@@ -214,7 +214,9 @@ fn the_largest_embedding_fits_the_default_limits_in_parts() {
     let limits = wgpu::Limits::default();
     for ty in ALL {
         let cols = 4096;
-        let weight = Weight { name: "token_embd".into(), kind: WeightKind::Matrix, ty, rows: 151_936, cols };
+        let rows = 151_936;
+        let name = "token_embd".into();
+        let weight = Weight { name, kind: WeightKind::Matrix, ty, rows, cols, stands_for: rows };
         let (packing, cut) = cut(&weight, Room::of(&limits)).unwrap();
         let tiles = (cut.rows as usize).div_ceil(16);
         let (q, s) = (packing.tile_quants() * 4 * tiles, packing.tile_scales() * 4 * tiles);
