@@ -25,6 +25,12 @@ export class Engine {
   private constructor(worker: WorkerHandle, info: EngineInfo) {
     this.#worker = worker;
     this.info = info;
+    // A framework may put a proxy around its state, as Vue's `ref` does; a proxy has no private fields.
+    this.tokenize = this.tokenize.bind(this);
+    this.detokenize = this.detokenize.bind(this);
+    this.countTokens = this.countTokens.bind(this);
+    this.memory = this.memory.bind(this);
+    this.unload = this.unload.bind(this);
     const model = info.name ?? info.architecture;
     this.chat = {
       completions: {
@@ -73,7 +79,7 @@ export class Engine {
   }
 
   async detokenize(ids: number[]): Promise<string> {
-    return this.#worker.call((api) => api.detokenize(ids));
+    return this.#worker.call((api) => api.detokenize([...ids]));
   }
 
   /** Tokens that a conversation, or a whole chat request, takes as a prompt. */

@@ -50,10 +50,22 @@ export function chatPrompt(params: Pick<ChatCompletionCreateParams, "messages" |
   if (choice !== "auto" && choice !== "none") throw invalid("tool_choice", "only \"auto\" and \"none\" are supported");
   const kwargs: Record<string, unknown> = { ...params.chat_template_kwargs };
   if (params.enable_thinking !== undefined) kwargs["enable_thinking"] = params.enable_thinking;
-  const chat: WireChat = { messages: params.messages, kwargs };
-  if (params.tools && params.tools.length > 0 && choice !== "none") chat.tools = params.tools;
+  const chat: WireChat = { messages: plain("messages", params.messages), kwargs: plain("chat_template_kwargs", kwargs) };
+  if (params.tools && params.tools.length > 0 && choice !== "none") chat.tools = plain("tools", params.tools);
   if (params.add_generation_prompt !== undefined) chat.add_generation_prompt = params.add_generation_prompt;
   return chat;
+}
+
+/**
+ * A copy by way of JSON, which the value is by contract: without the proxies of reactive frameworks, which no worker can be
+ * sent, and without properties that are undefined, which a template would take for null.
+ */
+function plain<T>(field: string, value: T): T {
+  try {
+    return JSON.parse(JSON.stringify(value)) as T;
+  } catch (cause) {
+    throw new QwenletError("invalid-argument", `${field}: cannot be written as JSON.`, { cause });
+  }
 }
 
 export function completionRequest(params: CompletionCreateParams): Request {
@@ -67,7 +79,7 @@ export function completionRequest(params: CompletionCreateParams): Request {
 
 function completionPrompt(prompt: unknown): WirePrompt {
   if (typeof prompt === "string") return { text: prompt };
-  if (Array.isArray(prompt) && prompt.every((id) => Number.isInteger(id) && id >= 0)) return { ids: prompt as number[] };
+  if (Array.isArray(prompt) && prompt.every((id) => Number.isInteger(id) && id >= 0)) return { ids: [...prompt as number[]] };
   throw invalid("prompt", "must be a string or a list of token ids; several prompts are several requests");
 }
 
@@ -95,7 +107,7 @@ function samplingOptions(params: SamplingParams, maxTokens: number | null | unde
     if (!/^\d+$/.test(id)) throw invalid("logit_bias", `"${id}" is not a token id`);
     return [Number(id), real("logit_bias", add) ?? 0];
   });
-  const stop = params.stop == null ? [] : Array.isArray(params.stop) ? params.stop : [params.stop];
+  const stop = params.stop == null ? [] : [params.stop].flat();
   if (!stop.every((s) => typeof s === "string" && s !== "")) throw invalid("stop", "must be a string or a list of strings, none empty");
   return {
     max_tokens: count("max_tokens", maxTokens),

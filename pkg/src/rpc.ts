@@ -58,6 +58,10 @@ export class WorkerHandle {
     try {
       return await Promise.race([verb(this.#api), this.#dead]);
     } catch (thrown) {
+      // The worker's own errors cross as plain objects: this one is of what the caller passed.
+      if (thrown instanceof DOMException && thrown.name === "DataCloneError") {
+        throw new QwenletError("invalid-argument", `What was passed cannot be sent to the worker: ${thrown.message}`, { cause: thrown });
+      }
       throw QwenletError.from(thrown);
     }
   }

@@ -137,6 +137,31 @@ test("streams can be left, aborted and queued", async ({ page, hub }) => {
   expect(got.round).toBe("Grüße, 世界 🙂");
 });
 
+test("an engine and messages in a reactive framework's proxies", async ({ page, hub }) => {
+  const got = await page.evaluate(async (url) => {
+    const { Engine } = (await import(`${location.origin}/pkg/index.js`)) as Api;
+    // As of Vue's `ref`.
+    const reactive = <T extends object>(value: T): T => new Proxy(value, {
+      get: (target, key, receiver) => {
+        const got: unknown = Reflect.get(target, key, receiver);
+        return typeof got === "object" && got !== null ? reactive(got) : got;
+      },
+    });
+    const engine = reactive(await Engine.load(url, { backend: "cpu" }));
+    const messages = reactive([{ role: "user" as const, content: "Hi" }]);
+    const round = await engine.detokenize(reactive(await engine.tokenize("Hi")));
+    const answer = await engine.chat.completions.create({ messages, max_tokens: 4, ignore_eos: true });
+    const counted = await engine.countTokens(messages);
+    const { wasmBytes } = await engine.memory();
+    const unclonable = await engine.tokenize((() => {}) as unknown as string).then(() => "none", (e: { code: string }) => e.code);
+    await engine.unload();
+    const after = await engine.tokenize("x").then(() => "none", (e: { code: string }) => e.code);
+    return { round, usage: answer.usage, counted, wasmBytes, unclonable, after };
+  }, hub.directUrl(QWEN3));
+  expect(got).toMatchObject({ round: "Hi", usage: { prompt_tokens: got.counted, completion_tokens: 4 }, unclonable: "invalid-argument", after: "unloaded" });
+  expect(got.wasmBytes).toBeGreaterThan(0);
+});
+
 test("bad requests fail with typed errors", async ({ page, hub }) => {
   const got = await page.evaluate(async (hub) => {
     const { Engine, QwenletError } = (await import(`${location.origin}/pkg/index.js`)) as Api;

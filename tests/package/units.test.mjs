@@ -50,6 +50,22 @@ suite("requests", () => {
     assert.equal(m.chatRequest({ messages, tools, tool_choice: "none" }).prompt.chat.tools, undefined);
   });
 
+  test("what a reactive framework wraps in proxies can be sent to a worker, and what is undefined is left out", () => {
+    const reactive = (value) => typeof value === "object" && value !== null
+      ? new Proxy(value, { get: (...of) => reactive(Reflect.get(...of)) })
+      : value;
+    const { prompt, options } = m.chatRequest(reactive({
+      messages, tools: [{ type: "function", function: { name: "f", description: undefined } }], chat_template_kwargs: { x: { y: 1 } },
+      stop: ["a"], logit_bias: { 7: 1 },
+    }));
+    assert.deepEqual(structuredClone(prompt), { chat: { messages, tools: [{ type: "function", function: { name: "f" } }], kwargs: { x: { y: 1 } } } });
+    assert.deepEqual(structuredClone(options).stop, ["a"]);
+    assert.deepEqual(structuredClone(m.completionRequest(reactive({ prompt: [1, 2] })).prompt), { ids: [1, 2] });
+    const circle = [];
+    circle.push(circle);
+    for (const field of ["messages", "tools"]) assert.throws(() => m.chatRequest({ messages, [field]: circle }), code("invalid-argument", new RegExp(`^${field}`)));
+  });
+
   test("what is not supported is refused by name", () => {
     for (const [field, value] of Object.entries({
       n: 2, temprature: 1, response_format: { type: "json_object" }, tool_choice: "required", top_logprobs: 3, top_k: -1,
