@@ -107,10 +107,13 @@ export class Engine {
       const outcome = await this.#generate(request, options, options.signal, (piece) => logprobs.push(...piece.logprobs), () => {});
       return words.whole(outcome, logprobs);
     }
-    const left = new AbortController();
-    const signal = options.signal ? AbortSignal.any([options.signal, left.signal]) : left.signal;
+    // Ends with the caller's signal and with the loop; `AbortSignal.any` is too young.
+    const end = new AbortController();
+    const abort = (): void => end.abort(options.signal?.reason);
+    if (options.signal?.aborted) abort();
+    else options.signal?.addEventListener("abort", abort, { once: true });
     return new Promise((resolve, reject) => {
-      let accepted = false;
+      let [accepted, left] = [false, false];
       const accept = (): void => {
         accepted = true;
         resolve(stream);
@@ -122,14 +125,19 @@ export class Engine {
             if (first !== undefined) push(first);
             accept();
           };
-          const outcome = await this.#generate(request, options, signal, (piece) => push(words.piece(piece)), onStart);
+          const outcome = await this.#generate(request, options, end.signal, (piece) => push(words.piece(piece)), onStart);
           push(words.last(outcome));
           if (request.includeUsage) push(words.usage(usageOf(outcome)));
         } catch (thrown) {
           if (!accepted) reject(thrown);
-          else if (!left.signal.aborted) throw thrown; // leaving the loop is no error
+          else if (!left) throw thrown; // leaving the loop is no error
+        } finally {
+          options.signal?.removeEventListener("abort", abort);
         }
-      }, () => left.abort());
+      }, () => {
+        left = true;
+        end.abort();
+      });
     });
   }
 

@@ -8,11 +8,14 @@ import { startWorker } from "./workers.js";
 
 type Remote = Comlink.Remote<WorkerApi>;
 
+/** Milliseconds that the worker has to end a cancelled job in its own way: a download stores what has arrived. */
+const PATIENCE = 2000;
+
 export class WorkerHandle {
   readonly #worker: Worker;
   readonly #api: Remote;
-  readonly #dead: Promise<never>;
-  #die!: (error: QwenletError) => void;
+  /** Reject the calls that are pending. A promise of the worker's end would keep all that was ever raced against it. */
+  readonly #pending = new Set<(why: QwenletError) => void>();
   #nextJob = 1;
   /** Of jobs that are running. */
   readonly #listeners = new Map<number, (event: never) => void>();
@@ -20,8 +23,6 @@ export class WorkerHandle {
   gone: QwenletError | undefined;
 
   constructor(variant: Variant = chooseVariant(1)) {
-    this.#dead = new Promise((_, reject) => (this.#die = reject));
-    this.#dead.catch(() => {}); // every call races against it; without a call there is nobody to tell
     this.#worker = startWorker(variant);
     this.#worker.addEventListener("message", ({ data }: MessageEvent<Partial<FatalMessage & EventMessage> | null>) => {
       if (data?.fatal) this.terminate(QwenletError.from(data.fatal));
@@ -55,27 +56,45 @@ export class WorkerHandle {
   /** Calls a verb. Rejects, whatever the verb is doing, when the worker dies. */
   async call<T>(verb: (api: Remote) => Promise<T>): Promise<T> {
     if (this.gone) throw unloaded(this.gone);
+    let die!: (why: QwenletError) => void;
     try {
-      return await Promise.race([verb(this.#api), this.#dead]);
+      return await new Promise<T>((resolve, reject) => {
+        this.#pending.add((die = reject));
+        verb(this.#api).then(resolve, reject);
+      });
     } catch (thrown) {
       // The worker's own errors cross as plain objects: this one is of what the caller passed.
       if (thrown instanceof DOMException && thrown.name === "DataCloneError") {
         throw new QwenletError("invalid-argument", `What was passed cannot be sent to the worker: ${thrown.message}`, { cause: thrown });
       }
       throw QwenletError.from(thrown);
+    } finally {
+      this.#pending.delete(die);
     }
   }
 
-  /** Calls a verb that the signal can cancel. `listener` gets its events, all of them before its result. */
+  /**
+   * Calls a verb that the signal can cancel: it then rejects with `aborted`, soon even where the worker hangs, and whatever
+   * else goes wrong meanwhile. `listener` gets its events, all of them before its result.
+   */
   async job<T, E = never>(signal: AbortSignal | undefined, verb: (api: Remote, job: number) => Promise<T>, listener?: (event: E) => void): Promise<T> {
     if (signal?.aborted) throw QwenletError.aborted(signal);
     const job = this.#nextJob++;
     if (listener) this.#listeners.set(job, listener);
-    const cancel = (): void => void this.call((api) => api.cancel(job)).catch(() => {}); // a dead worker is as good as cancelled
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let giveUp!: () => void;
+    const givenUp = new Promise<never>((_, reject) => (giveUp = () => reject(QwenletError.aborted(signal))));
+    const cancel = (): void => {
+      void this.call((api) => api.cancel(job)).catch(() => {}); // a dead worker is as good as cancelled
+      timer = setTimeout(giveUp, PATIENCE);
+    };
     signal?.addEventListener("abort", cancel, { once: true });
     try {
-      return await this.call((api) => verb(api, job));
+      return await Promise.race([this.call((api) => verb(api, job)), givenUp]);
+    } catch (thrown) {
+      throw signal?.aborted ? QwenletError.aborted(signal) : thrown;
     } finally {
+      clearTimeout(timer);
       this.#listeners.delete(job);
       signal?.removeEventListener("abort", cancel);
     }
@@ -95,7 +114,7 @@ export class WorkerHandle {
     if (this.gone) return;
     this.gone = why;
     this.#worker.terminate();
-    this.#die(why);
+    for (const reject of this.#pending) reject(why);
   }
 }
 

@@ -4,6 +4,7 @@ import { spawnSync } from "node:child_process";
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { expect, ROOT, test, type Api } from "./fixtures.ts";
+import { serveHooked } from "./hooked.ts";
 import { modelPath, QWEN2, QWEN3 } from "./models.ts";
 
 /** What the native engine answers. A test of WebGPU is skipped where the machine has no adapter, but not in CI. */
@@ -100,6 +101,7 @@ test("streams can be left, aborted and queued", async ({ page, hub }) => {
   const got = await page.evaluate(async (url) => {
     const { Engine } = (await import(`${location.origin}/pkg/index.js`)) as Api;
     const engine = await Engine.load(url, { backend: "cpu" });
+    delete (AbortSignal as { any?: unknown }).any; // Firefox before 124 and Safari before 17.4 have none
     const messages = [{ role: "user" as const, content: "Hello" }];
     const long = { messages, stream: true as const, ignore_eos: true, max_tokens: 400, temperature: 0 };
 
@@ -135,6 +137,33 @@ test("streams can be left, aborted and queued", async ({ page, hub }) => {
   expect(got.streamed).toBe(got.a);
   expect(got.usage).toMatchObject({ prompt_tokens: got.counted, completion_tokens: 6 });
   expect(got.round).toBe("Grüße, 世界 🙂");
+});
+
+test("a cancelled request ends though the worker hangs, and as cancelled where the engine is unloaded meanwhile", async ({ page, hub }) => {
+  const hung = await serveHooked(() => {
+    self.addEventListener("message", ({ data }: MessageEvent<{ path?: string[] }>) => {
+      if (data.path?.[0] === "generate") for (;;);
+    });
+  });
+  try {
+    await page.goto(hung.url);
+    const codes = await page.evaluate(async (url) => {
+      const { Engine } = (await import(`${location.origin}/pkg/index.js`)) as Api;
+      const engine = await Engine.load(url, { backend: "cpu" });
+      const ask = async (then: () => void): Promise<string> => {
+        const abort = new AbortController();
+        const answer = engine.completions.create({ prompt: "Hi" }, { signal: abort.signal });
+        await new Promise((resolve) => setTimeout(resolve)); // it is with the worker by then
+        abort.abort();
+        then();
+        return answer.then(() => "none", (e: { code: string }) => e.code);
+      };
+      return [await ask(() => {}), await ask(() => void engine.unload())];
+    }, hub.directUrl(QWEN3));
+    expect(codes).toEqual(["aborted", "aborted"]);
+  } finally {
+    await hung.close();
+  }
 });
 
 test("an engine and messages in a reactive framework's proxies", async ({ page, hub }) => {
