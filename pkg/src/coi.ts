@@ -39,19 +39,34 @@ const RELOADED = "qwenlet.coi.reloaded";
 
 /**
  * Makes this page cross-origin isolated by the service worker at `url`, whose folder must hold the page; reloads the page
- * once, the first time. Resolves to whether the page is isolated; where it cannot be, everything works on one thread.
+ * once, the first time. Resolves to whether the page is isolated; where it cannot be, everything works on one thread. Never
+ * rejects: why it cannot be is said on the console.
  */
 export async function isolate(url: string | URL, embedder: Embedder = "require-corp"): Promise<boolean> {
-  if (globalThis.crossOriginIsolated) {
-    sessionStorage.removeItem(RELOADED);
-    return true;
+  try {
+    if (globalThis.crossOriginIsolated) sessionStorage.removeItem(RELOADED);
+    else if (globalThis.isSecureContext && "serviceWorker" in navigator && !sessionStorage.getItem(RELOADED)) {
+      const address = new URL(url, document.baseURI);
+      if (embedder !== "require-corp") address.searchParams.set("embedder", embedder);
+      await serveBy(address);
+      sessionStorage.setItem(RELOADED, "1");
+      location.reload();
+      return await new Promise(() => {}); // the page ends here
+    }
+  } catch (thrown) {
+    // Private windows, switched off storage, a script that is not there.
+    if (!globalThis.crossOriginIsolated) console.warn("qwenlet: the page cannot be isolated:", thrown);
   }
-  if (!globalThis.isSecureContext || !("serviceWorker" in navigator) || sessionStorage.getItem(RELOADED)) return false;
-  const address = new URL(url, document.baseURI);
-  if (embedder !== "require-corp") address.searchParams.set("embedder", embedder);
-  await navigator.serviceWorker.register(address);
-  await navigator.serviceWorker.ready;
-  sessionStorage.setItem(RELOADED, "1");
-  location.reload();
-  return new Promise(() => {}); // the page ends here
+  return globalThis.crossOriginIsolated === true;
+}
+
+/** Resolves when a service worker is there to serve this page from its next load on. */
+async function serveBy(script: URL): Promise<void> {
+  const scope = new URL("./", script).href;
+  if (!location.href.startsWith(scope)) throw new Error(`a service worker serves its own folder, and this page is not in ${scope}`);
+  const { installing } = await navigator.serviceWorker.register(script);
+  const failed = new Promise<never>((_, reject) => installing?.addEventListener("statechange", () => {
+    if (installing.state === "redundant") reject(new Error(`${script.href} could not be installed`));
+  }));
+  await Promise.race([navigator.serviceWorker.ready, failed]);
 }

@@ -14,7 +14,7 @@ const PATIENCE = 2000;
 export class WorkerHandle {
   readonly #worker: Worker;
   readonly #api: Remote;
-  /** Reject the calls that are pending. A promise of the worker's end would keep all that was ever raced against it. */
+  /** Reject the calls that are pending. A promise of the worker's end would keep a trace of every call that was raced against it. */
   readonly #pending = new Set<(why: QwenletError) => void>();
   #nextJob = 1;
   /** Of jobs that are running. */

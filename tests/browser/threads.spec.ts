@@ -1,6 +1,6 @@
 // Threads, where the page is cross-origin isolated; one thread, and a word on how to get more, where it is not.
 
-import { rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Page } from "@playwright/test";
 import { expect, ROOT, serve, test, type Api, type Site } from "./fixtures.ts";
@@ -112,5 +112,31 @@ test("qwenlet/coi isolates a page whose host sets no headers", async ({ page, hu
     expect(got.info.threads).toBe(2);
   } finally {
     rmSync(file);
+  }
+});
+
+test("qwenlet/coi says no where it cannot isolate the page", async ({ page, site }) => {
+  const folder = join(ROOT, "dist/pkg/coi-refused");
+  mkdirSync(folder);
+  try {
+    writeFileSync(join(folder, "page.html"), "<!doctype html><title>A plain page</title>");
+    mkdirSync(join(folder, "deeper"));
+    writeFileSync(join(folder, "deeper/elsewhere.js"), "");
+    writeFileSync(join(folder, "uninstallable.js"), 'addEventListener("install", (event) => event.waitUntil(Promise.reject(new Error("no"))));');
+    await page.goto(`${site.url}pkg/coi-refused/page.html`);
+    const warnings: string[] = [];
+    page.on("console", (message) => message.type() === "warning" && warnings.push(message.text()));
+    const refused = (script: string) => page.evaluate(async (script) => {
+      const { isolate } = await import(`${location.origin}/pkg/coi.js`);
+      return isolate(script);
+    }, script);
+    expect(await refused("missing.js")).toBe(false);
+    expect(await refused("deeper/elsewhere.js")).toBe(false);
+    expect(await refused("uninstallable.js")).toBe(false);
+    await page.evaluate(() => Object.defineProperty(window, "sessionStorage", { get: () => { throw new DOMException("switched off", "SecurityError"); } }));
+    expect(await refused("../coi-sw.js")).toBe(false);
+    expect(warnings).toEqual([/missing\.js/, /not in .*deeper\//, /could not be installed/, /switched off/].map((why) => expect.stringMatching(why)));
+  } finally {
+    rmSync(folder, { recursive: true });
   }
 });
