@@ -6,3 +6,4 @@ export { ERROR_CODES, QwenletError, type ErrorCode } from "./errors.js";
 export type { Fit, FitLimit, FitMachine, FitNeeds, FitOptions, FitProblem, FitSuggestion } from "./fits.js";
 export { Stream } from "./stream.js";
 export type * from "./types.js";
+export { setWorkerFactory, type WorkerFactory } from "./workers.js";

@@ -4,7 +4,7 @@ import * as Comlink from "comlink";
 import { QwenletError } from "./errors.js";
 import { chooseVariant, withoutThreads, type Variant } from "./variant.js";
 import type { EventMessage, FatalMessage, WorkerApi } from "./wire.js";
-import { startWorker } from "./workers.js";
+import { HOW_TO_SERVE, startWorker } from "./workers.js";
 
 type Remote = Comlink.Remote<WorkerApi>;
 
@@ -29,7 +29,7 @@ export class WorkerHandle {
       else if (data?.job !== undefined) this.#tell(data.job, data.event as never);
     });
     this.#worker.addEventListener("error", (event) => {
-      const what = event.message || "its script could not be loaded (are the package's worker scripts served beside index.js, and does the page's CSP allow worker-src 'self'?)";
+      const what = event.message || `its script could not be loaded. ${HOW_TO_SERVE}`;
       this.terminate(new QwenletError("internal", `The worker failed: ${what}`, { cause: event.error }));
     });
     this.#worker.addEventListener("messageerror", () => {

@@ -38,6 +38,11 @@ test("it installs in an empty project", () => {
   const tarball = readdirSync(project).find((f) => f.endsWith(".tgz"));
   run("npm", ["install", "--no-audit", "--no-fund", "--no-save", `./${tarball}`], project);
   assert.equal(JSON.parse(readFileSync(join(project, "node_modules/qwenlet/package.json"))).name, "qwenlet");
+  // What somebody may want to copy or bundle by name.
+  const { resolve } = createRequire(join(project, "main.ts"));
+  for (const file of BUILDS.flatMap((build) => [`worker-${build}.js`, `${build}_bg.wasm`])) {
+    assert.equal(resolve(`qwenlet/${file}`), join(project, "node_modules/qwenlet/dist", file));
+  }
 });
 
 test("code written for OpenAI's shapes type-checks", () => {
