@@ -6,7 +6,7 @@ import { probe } from "./probe.js";
 import { chatPrompt, chatRequest, completionRequest, type Request } from "./request.js";
 import { WorkerHandle } from "./rpc.js";
 import { Stream } from "./stream.js";
-import { canShareMemory, chooseVariant, defaultThreads, howToGetThreads } from "./variant.js";
+import { chooseVariant, defaultThreads, threadsHint } from "./variant.js";
 import type {
   Capabilities, ChatCompletion, ChatCompletionChunk, ChatCompletionCreateParams, ChatCompletionCreateParamsNonStreaming,
   ChatCompletionCreateParamsStreaming, ChatMessage, Completion, CompletionChunk, CompletionCreateParams,
@@ -51,8 +51,8 @@ export class Engine {
     try {
       const info = await transfer(worker, source, options, cache,
         (api, job, request, fetcher) => api.load(job, { ...request, options: engine }, fetcher));
-      const couldHaveMore = info.backend === "cpu" && engine.threads > 1 && !canShareMemory();
-      return new Engine(worker, couldHaveMore ? { ...info, threadsHint: howToGetThreads() } : info);
+      const hint = info.backend === "cpu" ? threadsHint(info.threads, engine.threads) : undefined;
+      return new Engine(worker, hint === undefined ? info : { ...info, threadsHint: hint });
     } catch (thrown) {
       const error = QwenletError.from(thrown);
       worker.terminate(error);

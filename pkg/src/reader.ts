@@ -5,6 +5,8 @@
 import * as Comlink from "comlink";
 import { openDB, type IDBPDatabase } from "idb";
 
+import { startKin } from "./kin.js";
+
 /** Names a worker that reads. */
 export const READER = "qwenlet reader";
 
@@ -63,8 +65,7 @@ function startReader(): Reader {
   // Each read races against it, and is made by the engine's worker then.
   failed.catch((why: unknown) => console.warn("qwenlet: no reader beside the engine:", why));
   try {
-    // This very script, wherever a bundler put it: it finds by its name what it is.
-    const worker = new Worker(self.location.href, { type: "module", name: READER });
+    const worker = startKin(READER);
     worker.addEventListener("error", (event) => {
       event.preventDefault(); // reading goes on without it
       fail(new Error(event.message));

@@ -1,5 +1,6 @@
 /** Threads of the engine: workers of the worker, with the same module and the same memory. */
 import { initSync, help, thread_died } from "#wasm";
+import { startKin } from "./kin.js";
 
 /** Names the workers that are threads. */
 export const THREAD = "qwenlet thread";
@@ -21,8 +22,7 @@ export async function startThreads(n: number, start: ThreadStart, onDeath: (mess
 }
 
 function startThread(start: ThreadStart, onDeath: (message: string) => void): Promise<boolean> {
-  // This very script, wherever a bundler put it: it finds by its name what it is.
-  const worker = new Worker(self.location.href, { type: "module", name: THREAD });
+  const worker = startKin(THREAD);
   return new Promise((resolve) => {
     let runs = false;
     worker.addEventListener("message", ({ data }: MessageEvent<{ started?: true; died?: string }>) => {
@@ -31,6 +31,7 @@ function startThread(start: ThreadStart, onDeath: (message: string) => void): Pr
     });
     worker.addEventListener("error", (event) => {
       if (runs) return onDeath(event.message);
+      event.preventDefault(); // else it is an error of this worker, and of the page's
       console.warn(`qwenlet: a thread did not start: ${event.message}`);
       worker.terminate();
       resolve(false);

@@ -369,7 +369,7 @@ export interface EngineInfo {
   features: string[];
   /** Threads that compute on the CPU; 1 on WebGPU. */
   threads: number;
-  /** How to get more threads, where the page keeps them from being used. */
+  /** Why fewer threads compute than were asked for, or than there would be by default, and what to do about it. */
   threadsHint?: string;
   /** Why this backend, in a sentence. */
   why: string;

@@ -20,6 +20,13 @@ export function howToGetThreads(): string {
     + "Cross-Origin-Embedder-Policy: require-corp, or, where headers cannot be set, use the service worker of qwenlet/coi.";
 }
 
+/** What there is to say where fewer threads run than were asked for; undefined where as many do. */
+export function threadsHint(run: number, wanted: number): string | undefined {
+  if (run >= wanted) return undefined;
+  if (!canShareMemory()) return howToGetThreads();
+  return `Threads that run: ${run} of ${wanted}. The browser gave no memory for them to share, or did not start their workers; then the console says why.`;
+}
+
 /** The build for `threads` threads, and with `wanted` the form of SIMD that it has. */
 export function chooseVariant(threads: number, wanted?: "simd" | "relaxed"): Variant {
   if (!validates(SIMD)) {

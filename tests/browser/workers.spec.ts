@@ -1,8 +1,11 @@
 // Where the package's workers come from, and what they are.
 
 import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { join } from "node:path";
+import type { Page } from "@playwright/test";
 import { expect, ROOT, test, type Api } from "./fixtures.ts";
+import { serveChanged, serveHooked } from "./hooked.ts";
 import { QWEN3 } from "./models.ts";
 
 test("a page of another origin than the package says where the workers are", async ({ page, hub, site }) => {
@@ -24,4 +27,50 @@ test("a page of another origin than the package says where the workers are", asy
   }, { cdn, url: hub.directUrl(QWEN3) });
   expect(got.failure).toMatch(/^internal: .*own origin.*setWorkerFactory.*optimizeDeps/);
   expect(got).toMatchObject({ tokens: 4, cached: [true] });
+});
+
+/** Loads a model on three threads; in the page. */
+const loadOnThreads = (page: Page, url: string, type: WorkerType) => page.evaluate(async ({ url, type }) => {
+  const { Engine, setWorkerFactory } = (await import(`${location.origin}/pkg/index.js`)) as Api;
+  setWorkerFactory((build) => new Worker(`/pkg/worker-${build}.js`, { type }));
+  const engine = await Engine.load(url, { backend: "cpu", threads: 3 });
+  const answer = await engine.completions.create({ prompt: "Hi", max_tokens: 4, ignore_eos: true });
+  await engine.unload();
+  return { info: engine.info, tokens: answer.usage.completion_tokens };
+}, { url, type });
+
+test("a classic worker, as webpack makes it, starts threads and readers of its own kind", async ({ page, hub }) => {
+  const { transformSync } = createRequire(join(ROOT, "pkg/package.json"))("esbuild") as { transformSync(script: string, options: object): { code: string } };
+  const classic = await serveChanged((script) => {
+    const { code } = transformSync(script, { format: "iife", define: { "import.meta.url": "self.location.href" } });
+    return `importScripts();\n${code}`; // as for a chunk; modules have it not
+  }, "--coi");
+  try {
+    await page.goto(classic.url);
+    const warnings: string[] = [];
+    page.on("console", (message) => /a thread did not start|no reader/.test(message.text()) && warnings.push(message.text()));
+    const first = await loadOnThreads(page, hub.directUrl(QWEN3), "classic");
+    expect(first.info).toMatchObject({ threads: 3, from: "network" });
+    expect(first.info.threadsHint).toBeUndefined();
+    const second = await loadOnThreads(page, hub.directUrl(QWEN3), "classic");
+    expect(second).toMatchObject({ info: { threads: 3, from: "cache" }, tokens: 4 });
+    expect(warnings).toEqual([]);
+  } finally {
+    await classic.close();
+  }
+});
+
+test("where threads do not start, the engine says so and answers on one", async ({ page, hub }) => {
+  const site = await serveHooked(() => {
+    if (self.name === "qwenlet thread") throw new Error("no thread today");
+  }, "--coi");
+  try {
+    await page.goto(site.url);
+    const { info, tokens } = await loadOnThreads(page, hub.directUrl(QWEN3), "module");
+    expect(info.threads).toBe(1);
+    expect(info.threadsHint).toMatch(/^Threads that run: 1 of 3\./);
+    expect(tokens).toBe(4);
+  } finally {
+    await site.close();
+  }
 });
