@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { chatFormat, completionFormat, usageOf, type Format, type Piece } from "./answer.js";
 import { transfer } from "./download.js";
 import { QwenletError } from "./errors.js";
@@ -95,6 +96,11 @@ export class Engine {
   /** Ends the worker and frees its memory, the GPU's included. Pending requests fail with `unloaded`. */
   async unload(): Promise<void> {
     this.#worker.terminate(new QwenletError("unloaded", "The engine was unloaded; load it again."));
+  }
+
+  /** For `await using`, in browsers that have it. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.unload();
   }
 
   async #answer<Whole, Chunk>(

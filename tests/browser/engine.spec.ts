@@ -87,13 +87,15 @@ test("unload and load again; an unloaded engine says so", async ({ page, hub }) 
       await engine.unload();
       last = engine;
     }
-    const code = await last!.tokenize("x").then(() => "none", (e: { code: string }) => e.code);
-    return { answers, code };
+    const disposable = await Engine.load(url, { backend: "cpu" });
+    await disposable[Symbol.asyncDispose](); // what `await using` does
+    const code = (engine: typeof disposable): Promise<string> => engine.tokenize("x").then(() => "none", (e: { code: string }) => e.code);
+    return { answers, codes: [await code(last!), await code(disposable)] };
   }, hub.directUrl(QWEN2));
   expect(got.answers[0]).toHaveLength(8);
   expect(got.answers[1]).toEqual(got.answers[0]);
   expect(got.answers[2]).toEqual(got.answers[0]);
-  expect(got.code).toBe("unloaded");
+  expect(got.codes).toEqual(["unloaded", "unloaded"]);
   expect(hub.log.filter((r) => r.status === 200)).toHaveLength(1); // the second and third came from the cache
 });
 

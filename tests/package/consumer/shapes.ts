@@ -31,6 +31,11 @@ export async function chat(engine: Engine): Promise<number> {
   return cost(completion.usage) + text.choices.length;
 }
 
+export async function brief(source: string): Promise<number> {
+  await using engine = await Engine.load(source);
+  return engine.countTokens([{ role: "user", content: "Hello" }]);
+}
+
 export async function wrong(engine: Engine, messages: Messages): Promise<void> {
   // @ts-expect-error a role that there is not
   await engine.chat.completions.create({ messages: [{ role: "narrator", content: "" }] });
