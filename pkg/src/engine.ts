@@ -95,7 +95,9 @@ export class Engine {
 
   /** Ends the worker and frees its memory, the GPU's included. Pending requests fail with `unloaded`. */
   async unload(): Promise<void> {
-    this.#worker.terminate(new QwenletError("unloaded", "The engine was unloaded; load it again."));
+    const why = new QwenletError("unloaded", "The engine was unloaded; load it again.");
+    if (this.info.backend === "webgpu") await this.#worker.retire(why);
+    else this.#worker.terminate(why);
   }
 
   /** For `await using`, in browsers that have it. */

@@ -8,7 +8,7 @@ import { HOW_TO_SERVE, startWorker } from "./workers.js";
 
 type Remote = Comlink.Remote<WorkerApi>;
 
-/** Milliseconds that the worker has to end a cancelled job in its own way: a download stores what has arrived. */
+/** Milliseconds that the worker has to end things in its own way: a cancelled download stores what has arrived. */
 const PATIENCE = 2000;
 
 export class WorkerHandle {
@@ -115,6 +115,16 @@ export class WorkerHandle {
     this.gone = why;
     this.#worker.terminate();
     for (const reject of this.#pending) reject(why);
+  }
+
+  /** The same, but the worker first gives back what it holds: a browser may be slow to take a GPU's memory from an ended one. */
+  async retire(why: QwenletError): Promise<void> {
+    if (this.gone) return;
+    const released = this.#api.release().catch(() => {});
+    this.gone = why;
+    for (const reject of this.#pending) reject(why);
+    await Promise.race([released, new Promise((resolve) => setTimeout(resolve, PATIENCE))]);
+    this.#worker.terminate();
   }
 }
 

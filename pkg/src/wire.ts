@@ -148,6 +148,8 @@ export interface WorkerApi {
   detokenize(ids: number[]): Promise<string>;
   countTokens(request: WireChat): Promise<number>;
   memory(): Promise<MemoryUse>;
+  /** Ends what is running and gives back what the model holds, of the GPU above all. */
+  release(): Promise<void>;
   /** The id that the cache has the model under. Its events are {@link LoadEvent}s. */
   download(job: number, request: WireDownload, fetcher?: PageFetch): Promise<string>;
   cacheList(): Promise<CachedModel[]>;

@@ -10,7 +10,7 @@ import { beThread, startThreads, THREAD } from "./threads.js";
 import type { CachedModel, EngineInfo, MemoryUse, Verified } from "./types.js";
 import type { EventMessage, FatalMessage, WireOutcome, WireSource, WorkerApi } from "./wire.js";
 
-const jobs = new Map<number, AbortController>();
+const jobs = new Map<number, { controller: AbortController; done: Promise<unknown> }>();
 let model: Model | undefined;
 let dead: PlainError | undefined;
 
@@ -71,14 +71,15 @@ async function verb<T>(run: (wasm: { memory: WebAssembly.Memory }) => T | Promis
 /** A verb that {@link WorkerApi.cancel} can end, and that may post events. */
 function job<T>(id: number, run: (signal: AbortSignal, emit: (event: EventMessage["event"]) => void) => Promise<T>): Promise<T> {
   const controller = new AbortController();
-  jobs.set(id, controller);
-  return verb(async () => {
+  const done = verb(async () => {
     try {
       return await run(controller.signal, (event) => self.postMessage({ job: id, event } satisfies EventMessage));
     } finally {
       jobs.delete(id);
     }
   });
+  jobs.set(id, { controller, done });
+  return done;
 }
 
 function loaded(): Model {
@@ -116,11 +117,17 @@ const api: WorkerApi = {
       (await download(...transferred(request), signal, emit, fetcher && workerFetch(fetcher))) as string),
   generate: (id, prompt, options) =>
     job(id, async (signal, emit) => (await loaded().generate(prompt, options, signal, emit)) as WireOutcome),
-  cancel: (id) => jobs.get(id)?.abort(),
+  cancel: (id) => jobs.get(id)?.controller.abort(),
   tokenize: (text, special) => verb(() => [...loaded().tokenize(text, special)]),
   detokenize: (ids) => verb(() => loaded().detokenize(Uint32Array.from(ids))),
   countTokens: (request) => verb(() => loaded().count_tokens(request)),
   memory: () => verb((wasm): MemoryUse => ({ wasmBytes: wasm.memory.buffer.byteLength, backendBytes: loaded().backend_bytes() })),
+  release: () => verb(async () => {
+    for (const { controller } of jobs.values()) controller.abort();
+    await Promise.allSettled([...jobs.values()].map(({ done }) => done));
+    model?.free();
+    model = undefined;
+  }),
   cacheList: () => verb(async () => (await cache_list()) as CachedModel[]),
   cacheDelete: (id) => verb(() => cache_delete(id)),
   cacheEvict: (bytes) => verb(async () => (await cache_evict(bytes)) as CachedModel[]),
