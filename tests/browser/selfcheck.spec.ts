@@ -67,6 +67,40 @@ test("what is stored while the kernels fail their check is not fetched again", a
   expect(sent).toBeLessThan(hub.bytes(QWEN2).length + 4 * CHUNK);
 });
 
+/** A call that the device refuses, once, when the model's own kernels are bound: its check has passed by then. */
+const FAILS_LATER = `() => {
+  const { createBindGroup } = GPUDevice.prototype;
+  const { mapAsync } = GPUBuffer.prototype;
+  let [checked, failed] = [false, false];
+  GPUBuffer.prototype.mapAsync = function (...args) {
+    checked = true;
+    return mapAsync.apply(this, args);
+  };
+  GPUDevice.prototype.createBindGroup = function (descriptor) {
+    if (checked && !failed) {
+      failed = true;
+      this.createBuffer({ size: 16, usage: 0 });
+    }
+    return createBindGroup.call(this, descriptor);
+  };
+}`;
+
+test("a GPU that fails after its check is left for safer kernels", async ({ page, hub }) => {
+  const site = await serveHooked({ toString: () => FAILS_LATER } as unknown as () => void);
+  await page.goto(site.url);
+  const { selfCheck, text } = await page.evaluate(async (url) => {
+    const { Engine } = (await import(`${location.origin}/pkg/index.js`)) as Api;
+    const engine = await Engine.load(url, { backend: "webgpu", precision: "rounded", cache: false });
+    const { choices } = await engine.completions.create({ prompt: [5, 17, 99], max_tokens: 2, temperature: 0, ignore_eos: true });
+    await engine.unload();
+    return { selfCheck: engine.info.selfCheck, text: choices[0]!.text };
+  }, hub.directUrl(QWEN2));
+  await site.close();
+  expect(selfCheck?.kernels).toBe("exact");
+  expect(selfCheck?.failed[0]).toContain("a GPU operation failed");
+  expect(text).not.toBe("");
+});
+
 test("a GPU on which nothing computes rightly is not used", async ({ page, hub }) => {
   const site = await serveHooked(damage(ALL));
   await page.goto(site.url);
