@@ -176,3 +176,37 @@ fn words_to_learn_merges_from_are_cut_as_texts_are() {
     // Composed first, as every text is.
     assert_eq!(words.of("ne\u{301}e"), words.of("née"));
 }
+
+/// Qwen2's ids: bytes, fillers, the first `n` added tokens by name and `own` at their ids; `[PADn]` in all other places.
+fn qwen2(n: usize, own: &[(u32, &str)]) -> Metadata {
+    let mut tokens: Vec<String> = (0..=255).map(|b| bytes::char_of(b).to_string()).collect();
+    tokens.extend((256..vocab::QWEN2_ADDED).map(|i| format!("x{i}")));
+    tokens.extend(vocab::QWEN2_ADDED_TOKENS[..n].iter().map(|(text, _)| (*text).to_owned()));
+    tokens.extend((tokens.len()..151_936).map(|i| format!("[PAD{i}]")));
+    let mut types = vec![1i32; tokens.len()];
+    for (id, ty) in types.iter_mut().enumerate().skip(vocab::QWEN2_ADDED as usize) {
+        *ty = if tokens[id].starts_with("<|") { 3 } else { 5 };
+    }
+    for &(id, text) in own {
+        tokens[id as usize] = text.into();
+        types[id as usize] = 4;
+    }
+    let mut m = metadata(&[], &[]);
+    m.insert("tokenizer.ggml.tokens", tokens.iter().collect::<StringArray>());
+    m.insert("tokenizer.ggml.token_type", types.as_slice());
+    m
+}
+
+#[test]
+fn placeholders_behind_the_added_tokens_of_qwen2_5_are_no_tokens() {
+    let t = Tokenizer::from_metadata(&qwen2(22, &[])).unwrap();
+    assert_eq!(t.added_tokens().last().map(|t| t.id), Some(151_664));
+    let tags = "<tool_response></tool_response><think></think>";
+    assert!(t.encode(tags, Special::All).unwrap().iter().all(|&id| id < 256));
+    // A fine-tuned model may have tags of its own there.
+    let t = Tokenizer::from_metadata(&qwen2(22, &[(151_665, "<think>"), (151_666, "</think>")])).unwrap();
+    assert_eq!(t.encode("<think></think>", Special::All).unwrap(), [151_665, 151_666]);
+    // Files that name three tokens only mean the others too.
+    let t = Tokenizer::from_metadata(&qwen2(3, &[])).unwrap();
+    assert_eq!(t.encode("<|fim_pad|><think>", Special::All).unwrap(), [151_662, 151_667]);
+}

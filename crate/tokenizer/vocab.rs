@@ -17,11 +17,11 @@ pub struct AddedToken {
 const MAX_ADDED: usize = 1 << 15;
 
 /// Qwen2's first id after the ordinary tokens.
-const QWEN2_ADDED: u32 = 151_643;
+pub(super) const QWEN2_ADDED: u32 = 151_643;
 
-/// The added tokens of Qwen2's vocabulary in order of id, and whether the publisher marks them as special. Some files
-/// hold `[PADn]` in their places.
-const QWEN2_ADDED_TOKENS: [(&str, bool); 26] = [
+/// The added tokens of Qwen2's vocabulary in order of id, and whether the publisher marks them as special. Old files name
+/// the first three and hold `[PADn]` in the places of the others.
+pub(super) const QWEN2_ADDED_TOKENS: [(&str, bool); 26] = [
     ("<|endoftext|>", true),
     ("<|im_start|>", true),
     ("<|im_end|>", true),
@@ -106,12 +106,15 @@ impl<'a> Vocab<'a> {
             )));
         }
 
-        let is_qwen2 = tokens.get(QWEN2_ADDED as usize) == Some(QWEN2_ADDED_TOKENS[0].0);
+        // Qwen2.5's files name theirs: what is a placeholder there was never trained.
+        let fourth = QWEN2_ADDED + 3;
+        let is_old_qwen2 = tokens.get(QWEN2_ADDED as usize) == Some(QWEN2_ADDED_TOKENS[0].0)
+            && tokens.get(fourth as usize).is_some_and(|name| is_placeholder(fourth, name));
         let mut ordinary = Vec::with_capacity(tokens.len());
         let mut added = Vec::new();
         for (id, name) in (0..n_tokens).zip(tokens.iter()) {
             let ty = types.as_ref().map_or(token_type::NORMAL, |t| t[id as usize]);
-            let (name, kind) = classify(id, name, ty, is_qwen2);
+            let (name, kind) = classify(id, name, ty, is_old_qwen2);
             match kind {
                 Kind::Unused => {}
                 _ if name.is_empty() => return Err(invalid(format!("token {id} is empty"))),
@@ -130,11 +133,11 @@ impl<'a> Vocab<'a> {
 }
 
 /// The token's text (which is not the file's where that is a placeholder) and kind.
-fn classify(id: u32, name: &str, ty: i32, is_qwen2: bool) -> (&str, Kind) {
+fn classify(id: u32, name: &str, ty: i32, is_old_qwen2: bool) -> (&str, Kind) {
     if is_placeholder(id, name) {
         let known = id.checked_sub(QWEN2_ADDED).and_then(|i| QWEN2_ADDED_TOKENS.get(i as usize));
         return match known {
-            Some(&(name, control)) if is_qwen2 => (name, Kind::Added { control }),
+            Some(&(name, control)) if is_old_qwen2 => (name, Kind::Added { control }),
             _ => (name, Kind::Unused),
         };
     }
