@@ -2,11 +2,11 @@
 
 mod call;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer, ser::Error as _};
 use serde_json::{Map, Value};
 
 use super::stop::overlap;
-use call::parse_call;
+use call::parse_calls;
 
 const THINK: &str = "<think>";
 const END_THINK: &str = "</think>";
@@ -21,8 +21,17 @@ pub enum Part {
     Text(String),
     /// The next piece of the chain of thought.
     Thinking(String),
-    /// A whole call of a tool.
-    ToolCall { name: String, arguments: Map<String, Value> },
+    /// A whole call of a tool. Serialized, the arguments are JSON text.
+    ToolCall {
+        name: String,
+        #[serde(serialize_with = "as_json_text")]
+        arguments: Map<String, Value>,
+    },
+}
+
+/// JavaScript has no whole numbers above 2⁵³, no `1.0`, and an order of its own for keys: JSON text crosses unchanged.
+fn as_json_text<S: Serializer>(arguments: &Map<String, Value>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&serde_json::to_string(arguments).map_err(S::Error::custom)?)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +43,8 @@ enum State {
 
 /// Takes an answer apart by Qwen's tags: `<think>…</think>` at its start and `<tool_call>…</tool_call>` anywhere after,
 /// the call as JSON (Hermes' format) or as `<function=…>` (Qwen3-Coder, Qwen3.5). What looks like a call and is not one
-/// stays text. Line breaks around the tags belong to the format and are left out.
+/// stays text, and so does everything where there are no tools to call. Line breaks around the tags belong to the format
+/// and are left out.
 #[derive(Debug, Clone)]
 pub struct AnswerParser {
     state: State,
@@ -44,13 +54,13 @@ pub struct AnswerParser {
     at_start: bool,
     /// A tag came last: line breaks that follow are its.
     after_tag: bool,
-    /// Schemas of the tools' parameters, by name of the tool.
+    /// The request's; without any, nothing is a call.
     tools: Vec<Value>,
 }
 
 impl AnswerParser {
-    /// `in_thought`: the prompt ends inside a thought ([`super::opens_thinking`]). `tools` are the request's; their
-    /// schemas say which parameters are strings.
+    /// `in_thought`: the prompt ends inside a thought ([`super::opens_thinking`]). `tools` are the request's; without any
+    /// nothing is a call, and their schemas say which parameters are strings.
     pub fn new(in_thought: bool, tools: &[Value]) -> Self {
         Self {
             state: if in_thought { State::Thinking } else { State::Text },
@@ -74,7 +84,7 @@ impl AnswerParser {
         let mut parts = Vec::new();
         let rest = std::mem::take(&mut self.held);
         match self.state {
-            State::Call => parts.push(self.call(&rest, "")),
+            State::Call => parts.extend(self.calls(&rest, "")),
             State::Thinking => self.give(rest.trim_end_matches('\n'), Part::Thinking, &mut parts),
             State::Text => self.give(&rest, Part::Text, &mut parts),
         }
@@ -89,7 +99,7 @@ impl AnswerParser {
                 let Some(at) = self.held.find(END_CALL) else { return false };
                 let rest = self.held.split_off(at + END_CALL.len());
                 let body = std::mem::replace(&mut self.held, rest);
-                parts.push(self.call(&body[..at], END_CALL));
+                parts.extend(self.calls(&body[..at], END_CALL));
                 self.enter(State::Text);
                 true
             }
@@ -104,6 +114,11 @@ impl AnswerParser {
                     if THINK.starts_with(start) {
                         return false;
                     }
+                }
+                if self.tools.is_empty() {
+                    let text = std::mem::take(&mut self.held);
+                    self.give(&text, Part::Text, parts);
+                    return false;
                 }
                 self.until(CALL, State::Call, Part::Text, parts)
             }
@@ -139,11 +154,13 @@ impl AnswerParser {
         self.after_tag = true;
     }
 
-    /// A call, or its text where it is none.
-    fn call(&self, body: &str, end: &str) -> Part {
-        match parse_call(body, &self.tools) {
-            Some((name, arguments)) => Part::ToolCall { name, arguments },
-            None => Part::Text(format!("{CALL}{body}{end}")),
+    /// Calls, or the text where it is none.
+    fn calls(&self, body: &str, end: &str) -> Vec<Part> {
+        match parse_calls(body, &self.tools) {
+            Some(calls) => {
+                calls.into_iter().map(|(name, arguments)| Part::ToolCall { name, arguments }).collect()
+            }
+            None => vec![Part::Text(format!("{CALL}{body}{end}"))],
         }
     }
 }

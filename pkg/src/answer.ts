@@ -53,7 +53,7 @@ function textOf(parts: WirePart[], type: "text" | "thinking"): string {
 
 function callsOf(parts: WirePart[]): ToolCall[] {
   return parts.flatMap((part) => part.type === "toolCall"
-    ? [{ id: random("call"), type: "function" as const, function: { name: part.value.name, arguments: JSON.stringify(part.value.arguments) } }]
+    ? [{ id: random("call"), type: "function" as const, function: part.value }]
     : []);
 }
 

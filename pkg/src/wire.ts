@@ -99,10 +99,10 @@ export interface WireLogprob extends TopLogprob {
   top: TopLogprob[];
 }
 
-/** `Part` of `crate/chat/parse.rs`. */
+/** `Part` of `crate/chat/parse.rs`; arguments are JSON text. */
 export type WirePart =
   | { type: "text" | "thinking"; value: string }
-  | { type: "toolCall"; value: { name: string; arguments: Record<string, unknown> } };
+  | { type: "toolCall"; value: { name: string; arguments: string } };
 
 export type AnswerEvent =
   | GenerateEvent

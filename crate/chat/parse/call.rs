@@ -2,32 +2,65 @@
 
 use serde_json::{Map, Value};
 
-/// Name and arguments of a call in either of Qwen's formats; `None` for anything else. `tools` are the request's, in
-/// OpenAI's shape.
-pub(super) fn parse_call(body: &str, tools: &[Value]) -> Option<(String, Map<String, Value>)> {
+use super::CALL;
+
+/// Name and arguments.
+pub(super) type Call = (String, Map<String, Value>);
+
+/// The calls, of which small models write several between one pair of tags, in either of Qwen's formats; `None` for
+/// anything else. `tools` are the request's, in OpenAI's shape.
+pub(super) fn parse_calls(body: &str, tools: &[Value]) -> Option<Vec<Call>> {
     let body = body.trim();
     match body.strip_prefix("<function=") {
-        Some(rest) => parse_tags(rest, tools),
+        Some(rest) => Some(vec![parse_tags(rest, tools)?]),
         None => parse_json(body),
     }
 }
 
-/// `{"name": …, "arguments": {…}}`; arguments may be an object written as a string, or missing.
-fn parse_json(body: &str) -> Option<(String, Map<String, Value>)> {
-    let Value::Object(mut call) = serde_json::from_str(body).ok()? else { return None };
+/// One call behind another; the tag that begins the next may stand between them.
+fn parse_json(body: &str) -> Option<Vec<Call>> {
+    let mut calls = Vec::new();
+    let mut rest = body;
+    while !rest.is_empty() {
+        let (value, after) = first_value(rest).or_else(|| first_doubled(rest))?;
+        calls.push(call(value)?);
+        let after = after.trim_start();
+        rest = after.strip_prefix(CALL).unwrap_or(after).trim_start();
+    }
+    (!calls.is_empty()).then_some(calls)
+}
+
+/// The JSON value that a text begins with, and what follows it.
+fn first_value(text: &str) -> Option<(Value, &str)> {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter();
+    let value = values.next()?.ok()?;
+    Some((value, &text[values.byte_offset()..]))
+}
+
+/// The same of an object in doubled braces: the template of Qwen2.5's own files shows calls so, and models copy it.
+fn first_doubled(text: &str) -> Option<(Value, &str)> {
+    let (value, after) = first_value(text.strip_prefix('{').filter(|inner| inner.starts_with('{'))?)?;
+    let after = after.trim_start();
+    Some((value, after.strip_prefix('}').unwrap_or(after)))
+}
+
+/// `{"name": …, "arguments": {…}}`; arguments may be called parameters, be an object written as a string, or be missing
+/// where there is nothing else either.
+fn call(value: Value) -> Option<Call> {
+    let Value::Object(mut call) = value else { return None };
     let Some(Value::String(name)) = call.remove("name") else { return None };
-    let arguments = match call.remove("arguments") {
-        None => Map::new(),
+    let arguments = match call.remove("arguments").or_else(|| call.remove("parameters")) {
+        None if call.is_empty() => Map::new(),
         Some(Value::Object(arguments)) => arguments,
         Some(Value::String(text)) => serde_json::from_str(&text).ok()?,
-        Some(_) => return None,
+        _ => return None,
     };
     (!name.is_empty()).then_some((name, arguments))
 }
 
 /// `NAME>`, then `<parameter=KEY>VALUE</parameter>` for each argument, then `</function>`. End tags may be missing, as
 /// small models leave them out.
-fn parse_tags(rest: &str, tools: &[Value]) -> Option<(String, Map<String, Value>)> {
+fn parse_tags(rest: &str, tools: &[Value]) -> Option<Call> {
     const PARAMETER: &str = "<parameter=";
     const END: &str = "</parameter>";
     let (name, rest) = rest.split_once('>')?;

@@ -34,6 +34,11 @@ fn thinking(text: &str) -> Part {
     Part::Thinking(text.into())
 }
 
+/// A tool, so that calls are looked for; nothing is known of its parameters.
+fn tools() -> [Value; 1] {
+    [json!({"type": "function", "function": {"name": "f"}})]
+}
+
 fn call(name: &str, arguments: Value) -> Part {
     Part::ToolCall { name: name.into(), arguments: arguments.as_object().unwrap().clone() }
 }
@@ -42,6 +47,7 @@ fn call(name: &str, arguments: Value) -> Part {
 fn plain_text_stays_as_it_is() {
     for plain in ["Hi.\n\n", "\n a < b </think> <tool", "see <think>", "<thin", "é\n"] {
         check(false, &[], plain, &[text(plain)]);
+        check(false, &tools(), plain, &[text(plain)]);
     }
     check(false, &[], "", &[]);
 }
@@ -61,10 +67,53 @@ fn calls_in_json() {
                   <tool_call>{\"name\": \"g\"}</tool_call>\n\nDone.";
     let expected =
         [text("Let me see."), call("f", json!({"z": 1, "a": "</x>"})), call("g", json!({})), text("Done.")];
-    check(false, &[], answer, &expected);
+    check(false, &tools(), answer, &expected);
     // Arguments written as a string; the end tag missing.
     let answer = "<tool_call>\n{\"name\": \"f\", \"arguments\": \"{\\\"a\\\": 2}\"}";
-    check(false, &[], answer, &[call("f", json!({"a": 2}))]);
+    check(false, &tools(), answer, &[call("f", json!({"a": 2}))]);
+    let answer = "<tool_call>{\"name\": \"f\", \"parameters\": {\"a\": 2}}</tool_call>";
+    check(false, &tools(), answer, &[call("f", json!({"a": 2}))]);
+}
+
+#[test]
+fn calls_with_the_doubled_braces_of_qwen2_5_s_template() {
+    let expected = [call("f", json!({"a": {"b": 1}})), text("Done.")];
+    for body in [
+        "{{\"name\": \"f\", \"arguments\": {\"a\": {\"b\": 1}}}}",
+        "{{\"name\": \"f\", \"arguments\": {\"a\": {\"b\": 1}}} }",
+        // Doubled at the start alone.
+        "{{\"name\": \"f\", \"arguments\": {\"a\": {\"b\": 1}}}",
+    ] {
+        check(false, &tools(), &format!("<tool_call>\n{body}\n</tool_call>\nDone."), &expected);
+    }
+}
+
+#[test]
+fn several_calls_in_one_pair_of_tags() {
+    let (f, g) = ("{\"name\": \"f\", \"arguments\": {\"a\": 1}}", "{{\"name\": \"g\", \"arguments\": {}}}");
+    let expected = [text("Well."), call("f", json!({"a": 1})), call("g", json!({})), text("Done.")];
+    for between in ["\n", "", "\n<tool_call>\n"] {
+        let answer = format!("Well.\n<tool_call>\n{f}{between}{g}\n</tool_call>\nDone.");
+        check(false, &tools(), &answer, &expected);
+        let unended = format!("Well.\n<tool_call>\n{f}{between}{g}");
+        check(false, &tools(), &unended, &expected[..3]);
+    }
+}
+
+#[test]
+fn without_tools_nothing_is_a_call() {
+    let example = "Write\n<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>\n";
+    check(false, &[], example, &[text(example)]);
+    check(true, &[], &format!("hm\n</think>\n\n{example}"), &[thinking("hm"), text(example)]);
+}
+
+#[test]
+fn arguments_are_serialized_as_json_text() {
+    // As JavaScript's numbers and objects these would be others.
+    let arguments = "{\"b\":9007199254740993,\"2\":1.0,\"1\":-9223372036854775808}";
+    let part = call("f", serde_json::from_str(arguments).unwrap());
+    let expected = json!({"type": "toolCall", "value": {"name": "f", "arguments": arguments}});
+    assert_eq!(serde_json::to_value(part).unwrap(), expected);
 }
 
 #[test]
@@ -82,7 +131,7 @@ fn calls_in_tags() {
     // The schema makes 5 a string; end tags are missing.
     let answer = "<tool_call><function=run><parameter=code>5\n<parameter=n>6</function></tool_call>";
     check(false, &tools, answer, &[call("run", json!({"code": "5", "n": 6}))]);
-    check(false, &[], "<tool_call><function=run></function></tool_call>", &[call("run", json!({}))]);
+    check(false, &tools, "<tool_call><function=run></function></tool_call>", &[call("run", json!({}))]);
 }
 
 #[test]
@@ -91,12 +140,16 @@ fn what_is_no_call_stays_text() {
         "<tool_call>\n{\"name\": \"f\", \"arguments\": {\n</tool_call>",
         "<tool_call>{\"arguments\": {}}</tool_call>",
         "<tool_call>{\"name\": \"f\", \"arguments\": [1]}</tool_call>",
+        "<tool_call>{\"name\": \"f\", \"args\": {\"a\": 1}}</tool_call>",
+        "<tool_call>{\"name\": \"f\"} {\"name\": 1}</tool_call>",
+        "<tool_call>{\"name\": \"f\"} x</tool_call>",
+        "<tool_call>{{\"name\": \"f\"</tool_call>",
         "<tool_call>[]</tool_call>",
         "<tool_call><function=>x</function></tool_call>",
         "<tool_call><function=f>x</function></tool_call>",
         "<tool_call>{\"name\": \"f\"",
     ] {
-        check(false, &[], broken, &[text(broken)]);
+        check(false, &tools(), broken, &[text(broken)]);
     }
 }
 
@@ -119,8 +172,8 @@ fn nothing_panics_and_no_text_is_lost() {
         ];
         let n = u.int_in_range(0..=12)?;
         let answer = (0..n).map(|_| u.choose(&PIECES).copied()).collect::<Result<String, _>>()?;
-        let whole = parts(false, &[], &answer, 1000);
-        assert_eq!(parts(false, &[], &answer, 1), whole, "{answer:?}");
+        let whole = parts(false, &tools(), &answer, 1000);
+        assert_eq!(parts(false, &tools(), &answer, 1), whole, "{answer:?}");
         let shown: usize = whole
             .iter()
             .map(|p| if let Part::Text(t) | Part::Thinking(t) = p { t.matches('x').count() } else { 0 })
