@@ -59,9 +59,10 @@ struct Split {
 
 impl Split {
     fn of(metadata: &Metadata) -> Result<Self> {
-        let count = metadata.u32(KEY_COUNT)?.unwrap_or(1);
+        // The tool that merges parts leaves a 0.
+        let count = metadata.u32(KEY_COUNT)?.map_or(1, |count| count.max(1));
         if !(1..=99_999).contains(&count) {
-            return Err(invalid(format!("metadata key {KEY_COUNT} is {count}, not 1 to 99999")));
+            return Err(invalid(format!("metadata key {KEY_COUNT} is {count}, not 0 to 99999")));
         }
         let no = if count == 1 { 0 } else { metadata.require_u32(KEY_NO)? };
         Ok(Self { no, count, n_tensors: metadata.u64(KEY_TENSORS)? })
@@ -252,13 +253,24 @@ mod tests {
     }
 
     #[test]
+    fn parts_that_were_merged_are_one_file() {
+        let files = ModelFiles::new(part(0, 0, 2, &["a", "b"])).unwrap();
+        assert!(files.is_complete());
+        assert_eq!(files.n_parts(), 1);
+        let lost = ModelFiles::new(part(0, 0, 3, &["a", "b"])).unwrap_err();
+        assert!(lost.message().contains("the parts have 2"), "{lost}");
+    }
+
+    #[test]
     fn parts_that_do_not_fit() {
         let message = |e: Error| {
             assert_eq!(e.code(), Code::InvalidModel);
             e.message()
         };
         assert!(message(ModelFiles::new(part(1, 2, 3, &["a"])).unwrap_err()).contains("00001-of-00002"));
-        assert!(message(ModelFiles::new(part(0, 0, 3, &["a"])).unwrap_err()).contains(KEY_COUNT));
+        let mut many = part(0, 2, 3, &["a"]);
+        many.metadata.insert(KEY_COUNT, 100_000u32);
+        assert!(message(ModelFiles::new(many).unwrap_err()).contains(KEY_COUNT));
         let first = || ModelFiles::new(part(0, 2, 3, &["a"])).unwrap();
         for (wrong, says) in [
             (part(0, 2, 3, &["b", "c"]), "part 2 of 2 was expected"),
