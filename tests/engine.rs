@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 
 use futures_util::future::FutureExt;
 use pollster::block_on;
+use qwenlet::chat::Part;
 use qwenlet::engine::fit::{Machine, WASM_BYTES};
 use qwenlet::engine::{
     BackendChoice, ChatRequest, Engine, Event, Finish, GenerateOptions, LoadOptions, Outcome, Overflow,
@@ -62,8 +63,11 @@ fn greedy(max_tokens: u32) -> GenerateOptions {
 }
 
 fn answer(engine: &mut Engine, ids: &[u32], options: &GenerateOptions) -> Outcome {
-    block_on(engine.generate(&Prompt::Ids(ids.to_vec()), options, &mut |_| ControlFlow::Continue(())))
-        .unwrap()
+    answer_to(engine, &Prompt::Ids(ids.to_vec()), options)
+}
+
+fn answer_to(engine: &mut Engine, prompt: &Prompt, options: &GenerateOptions) -> Outcome {
+    block_on(engine.generate(prompt, options, &mut |_| ControlFlow::Continue(()))).unwrap()
 }
 
 /// Ordinary tokens of the tiny vocabulary.
@@ -333,7 +337,6 @@ fn what_cannot_be_is_refused_by_name() {
 
 #[test]
 fn an_answer_to_a_conversation_comes_in_parts_that_make_its_text() {
-    use qwenlet::chat::Part;
     let mut engine = load(512);
     let mut streamed = Vec::new();
     let outcome = block_on(engine.generate(&chat(1), &greedy(30), &mut |event| {
@@ -351,6 +354,31 @@ fn an_answer_to_a_conversation_comes_in_parts_that_make_its_text() {
     assert_eq!(joined(&streamed).trim_end_matches('\n'), outcome.text.trim_end_matches('\n'));
     assert_eq!(outcome.parts.len(), 1);
     assert!(answer(&mut engine, &ids(1, 20), &greedy(4)).parts.is_empty(), "a completion has no parts");
+}
+
+#[test]
+fn without_a_generation_prompt_the_assistant_s_last_message_goes_on() {
+    let mut engine = load(512);
+    let ending = |role: &str, content: &str| {
+        let messages =
+            vec![json!({"role": "user", "content": "And?"}), json!({"role": role, "content": content})];
+        Prompt::Chat(ChatRequest { messages, add_generation_prompt: Some(false), ..ChatRequest::default() })
+    };
+    for begun in ["The answer", "The answer<|im_end|>\n", "", "<think>\nHm", "<think>\nHm</think>So"] {
+        let outcome = answer_to(&mut engine, &ending("assistant", begun), &greedy(8));
+        let mut ids =
+            engine.tokenize("<|im_start|>user\nAnd?<|im_end|>\n<|im_start|>assistant\n", true).unwrap();
+        // What the assistant said is text, but for its tags.
+        ids.extend(engine.tokenize(begun, begun.contains("<think>")).unwrap());
+        assert_eq!(outcome.prompt_tokens as usize, ids.len(), "{begun:?}");
+        assert_eq!(outcome.ids, answer(&mut engine, &ids, &greedy(8)).ids, "{begun:?}");
+        let thinks = matches!(outcome.parts[..], [Part::Thinking(_)]);
+        assert_eq!(thinks, begun.ends_with("Hm"), "{begun:?}: {:?}", outcome.parts);
+    }
+    // A user's message is whole.
+    let outcome = answer_to(&mut engine, &ending("user", "Now?"), &greedy(1));
+    let whole = "<|im_start|>user\nAnd?<|im_end|>\n<|im_start|>user\nNow?<|im_end|>\n";
+    assert_eq!(outcome.prompt_tokens as usize, engine.tokenize(whole, true).unwrap().len());
 }
 
 #[test]

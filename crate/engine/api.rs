@@ -177,7 +177,8 @@ pub struct ChatRequest {
     pub tools: Option<Vec<serde_json::Value>>,
     /// Further template variables (`enable_thinking`).
     pub kwargs: serde_json::Map<String, serde_json::Value>,
-    /// Default true: the text ends where the assistant's turn begins.
+    /// Default true: the text ends where the assistant's turn begins. False: the answer goes on with the last message,
+    /// where that is the assistant's; else the text ends behind it.
     pub add_generation_prompt: Option<bool>,
 }
 

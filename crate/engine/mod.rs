@@ -20,7 +20,7 @@ use crate::chat::{AnswerParser, ChatTemplate, Thinking, normalize, opens_thinkin
 use crate::error::{Code, Error, Result};
 use crate::sampler::Params;
 use crate::session::{Generation, Session};
-use crate::tokenizer::{Special, Tokenizer};
+use crate::tokenizer::{Segment, Special, Tokenizer};
 
 /// A loaded model.
 pub struct Engine {
@@ -109,10 +109,30 @@ impl Engine {
 
     fn encode_chat(&self, request: &ChatRequest) -> Result<Encoded> {
         let request = normalize(request)?;
-        let segments = self.template()?.segments(&request)?;
+        let mut segments = self.template()?.segments(&request)?;
+        let last = request.messages.last().filter(|m| m["role"] == "assistant");
+        let continued = last.filter(|_| request.add_generation_prompt == Some(false));
+        if continued.is_some() {
+            self.reopen(&mut segments);
+        }
         let text: String = segments.iter().map(|s| s.text.as_str()).collect();
-        let parser = AnswerParser::new(opens_thinking(&text), request.tools.as_deref().unwrap_or_default());
+        let said = continued.and_then(|m| m["content"].as_str()).unwrap_or_default();
+        let in_thought = opens_thinking(&text) || said.rfind("<think>") > said.rfind("</think>");
+        let parser = AnswerParser::new(in_thought, request.tools.as_deref().unwrap_or_default());
         Ok(Encoded { ids: self.tokenizer.encode_segments(&segments)?, dropped: 0, parser: Some(parser) })
+    }
+
+    /// Takes the end of the last turn away, so that the answer goes on with it.
+    fn reopen(&self, segments: &mut Vec<Segment>) {
+        let is_end = |s: &Segment| {
+            s.special
+                && self.tokenizer.id_of(&s.text).is_some_and(|id| self.tokenizer.end_tokens().contains(&id))
+        };
+        if let Some(at) = segments.iter().rposition(|s| s.special || !s.text.trim().is_empty())
+            && is_end(&segments[at])
+        {
+            segments.truncate(at);
+        }
     }
 
     fn check_ids(&self, ids: &[u32]) -> Result<()> {

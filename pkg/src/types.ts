@@ -68,6 +68,7 @@ interface Ignored {
 
 interface ChatCompletionParams extends SamplingParams, Ignored {
   messages: ChatMessage[];
+  /** Without any, nothing in the answer is taken for a call. */
   tools?: Tool[];
   /** "none" leaves the tools out of the prompt. */
   tool_choice?: "auto" | "none";
@@ -80,7 +81,7 @@ interface ChatCompletionParams extends SamplingParams, Ignored {
   enable_thinking?: boolean;
   /** Further variables of the model's chat template. */
   chat_template_kwargs?: Record<string, unknown>;
-  /** Default true; false continues the last message. */
+  /** Default true; false continues the last message, where that is the assistant's. */
   add_generation_prompt?: boolean;
 }
 
