@@ -382,6 +382,19 @@ fn without_a_generation_prompt_the_assistant_s_last_message_goes_on() {
 }
 
 #[test]
+fn the_recommended_presence_penalty_is_a_chat_s() {
+    let mut engine = load(512);
+    let mut is_penalized = |prompt: &Prompt| {
+        let seeded = GenerateOptions { seed: Some(1), temperature: None, ..greedy(60) };
+        let without = GenerateOptions { presence_penalty: Some(0.0), ..seeded.clone() };
+        answer_to(&mut engine, prompt, &seeded).ids != answer_to(&mut engine, prompt, &without).ids
+    };
+    assert!(is_penalized(&chat(1)));
+    assert!(!is_penalized(&Prompt::Ids(ids(1, 20))));
+    assert!(!is_penalized(&Prompt::Text("The river was slow".into())));
+}
+
+#[test]
 fn what_cannot_fit_is_refused_before_its_weights() {
     let machine = Machine { wasm: Some(61_000_000), ..Machine::default() };
     let small = LoadOptions { machine: Some(machine), ..options(512) };

@@ -218,6 +218,10 @@ impl Engine {
             Some(0.0) => Params { temperature: 0.0, ..Params::default() },
             _ => self.recommended[usize::from(thinking)].clone(),
         };
+        // It is recommended for turns of a conversation: a text that goes on repeats words.
+        if !matches!(prompt, Prompt::Chat(_)) {
+            p.presence_penalty = 0.0;
+        }
         let set = |to: &mut f32, from: Option<f32>| *to = from.unwrap_or(*to);
         set(&mut p.temperature, options.temperature);
         set(&mut p.top_p, options.top_p);

@@ -24,7 +24,8 @@ pub fn recommended(
     let (temperature, top_p, min_p) = (own("temp")?, own("top_p")?, own("min_p")?);
     let repetition = own("penalty_repeat")?;
     if top_k.is_none() && [temperature, top_p, min_p, repetition].iter().all(Option::is_none) {
-        return Ok(family(architecture, &name.unwrap_or_default().to_lowercase(), thinking));
+        let name = name.unwrap_or_default().to_lowercase().replace(['-', '_'], " ");
+        return Ok(family(architecture, &name, thinking));
     }
     let neutral = Params::default();
     let params = Params {
@@ -39,7 +40,7 @@ pub fn recommended(
     Ok(params)
 }
 
-/// By architecture and lower-case name.
+/// By architecture and name, which is in lower case with spaces between its words.
 fn family(architecture: &str, name: &str, thinking: bool) -> Params {
     let set = |temperature, top_p, presence_penalty| Params {
         temperature,
@@ -51,10 +52,11 @@ fn family(architecture: &str, name: &str, thinking: bool) -> Params {
     let cold = set(0.6, 0.95, 0.0);
     let calm = set(0.7, 0.8, 0.0);
     match architecture {
-        "qwen2" | "qwen2moe" if name.contains("qwq") || name.contains("r1-distill") => cold,
+        "qwen2" | "qwen2moe" if name.contains("qwq") || name.contains("r1 distill") => cold,
+        "qwen2" | "qwen2moe" if name.contains("math") => Params { temperature: 0.0, ..Params::default() },
         "qwen2" | "qwen2moe" => {
-            let smallest = name.contains("0.5b") && !name.contains("coder");
-            Params { repetition_penalty: if smallest { 1.1 } else { 1.05 }, ..calm }
+            let small = ["0.5b", "1.5b"].iter().any(|size| name.contains(size)) && !name.contains("coder");
+            Params { repetition_penalty: if small { 1.1 } else { 1.05 }, ..calm }
         }
         // As good as greedy.
         "qwen2vl" => Params { temperature: 1e-6, repetition_penalty: 1.05, ..Params::default() },
@@ -78,10 +80,20 @@ mod tests {
         let of = |architecture, name, thinking| {
             recommended(&Metadata::default(), architecture, Some(name), thinking).unwrap()
         };
-        let p = of("qwen2", "Qwen2.5 1.5B Instruct", false);
+        let p = of("qwen2", "Qwen2.5 3B Instruct", false);
         assert_eq!((p.temperature, p.top_p, p.top_k, p.repetition_penalty), (0.7, 0.8, 20, 1.05));
         assert_eq!(of("qwen2", "qwen2.5-0.5b-instruct", false).repetition_penalty, 1.1);
+        assert_eq!(of("qwen2", "Qwen2.5 1.5B Instruct", false).repetition_penalty, 1.1);
         assert_eq!(of("qwen2", "Qwen2.5 Coder 0.5B", false).repetition_penalty, 1.05);
+        for name in ["Qwen2.5 Math 1.5B Instruct", "qwen2.5-math-7b-instruct"] {
+            assert_eq!(of("qwen2", name, false), Params { temperature: 0.0, ..Params::default() });
+        }
+        for name in
+            ["DeepSeek R1 Distill Qwen 1.5B", "DeepSeek-R1-Distill-Qwen-7B", "deepseek_r1_distill", "QwQ 32B"]
+        {
+            let p = of("qwen2", name, true);
+            assert_eq!((p.temperature, p.top_p, p.repetition_penalty), (0.6, 0.95, 1.0), "{name}");
+        }
         let p = of("qwen3", "Qwen3 0.6B", true);
         assert_eq!((p.temperature, p.top_p, p.top_k, p.presence_penalty), (0.6, 0.95, 20, 0.0));
         let p = of("qwen3", "Qwen3 0.6B", false);
