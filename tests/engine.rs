@@ -382,6 +382,25 @@ fn without_a_generation_prompt_the_assistant_s_last_message_goes_on() {
 }
 
 #[test]
+fn a_text_begins_with_the_token_that_the_file_asks_for() {
+    let mut bytes = spec().to_bytes();
+    let key = b"tokenizer.ggml.add_bos_token";
+    let at = bytes.windows(key.len()).position(|w| w == key).unwrap();
+    bytes[at + key.len() + 4] = 1; // behind the type of the value
+    let mut engine = load_with(vec![bytes], CHUNK, options(512), &mut |_| ControlFlow::Continue(())).unwrap();
+    let text = "The river was slow";
+    let ids = engine.tokenize(text, false).unwrap();
+    let outcome = answer_to(&mut engine, &Prompt::Text(text.into()), &greedy(8));
+    let led = [engine.tokenize("<|endoftext|>", true).unwrap(), ids.clone()].concat();
+    assert_eq!(outcome.prompt_tokens as usize, led.len());
+    assert_eq!(outcome.ids, answer(&mut engine, &led, &greedy(8)).ids);
+    // Ids are taken as they are, and most files ask for none.
+    assert_eq!(answer(&mut engine, &ids, &greedy(1)).prompt_tokens as usize, ids.len());
+    let outcome = answer_to(&mut load(512), &Prompt::Text(text.into()), &greedy(1));
+    assert_eq!(outcome.prompt_tokens as usize, ids.len());
+}
+
+#[test]
 fn the_recommended_presence_penalty_is_a_chat_s() {
     let mut engine = load(512);
     let mut is_penalized = |prompt: &Prompt| {

@@ -163,7 +163,8 @@ pub struct EngineInfo {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Prompt {
-    /// Encoded as it stands; `<|im_start|>` and its like in it are ordinary text.
+    /// Encoded as it stands, behind the token that the file asks for (`add_bos_token`; Qwen's do not); `<|im_start|>` and
+    /// its like in it are ordinary text.
     Text(String),
     Ids(Vec<u32>),
     Chat(ChatRequest),

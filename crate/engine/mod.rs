@@ -158,7 +158,10 @@ impl Engine {
             )
         };
         let ids = match prompt {
-            Prompt::Text(text) => self.tokenizer.encode(text, Special::None)?,
+            Prompt::Text(text) => {
+                let text = self.tokenizer.encode(text, Special::None)?;
+                self.tokenizer.leading_token().into_iter().chain(text).collect()
+            }
             Prompt::Ids(ids) => {
                 self.check_ids(ids)?;
                 ids.clone()

@@ -95,7 +95,10 @@ export interface ChatCompletionCreateParamsStreaming extends ChatCompletionParam
 export type ChatCompletionCreateParams = ChatCompletionCreateParamsNonStreaming | ChatCompletionCreateParamsStreaming;
 
 interface CompletionParams extends SamplingParams, Ignored {
-  /** Text is encoded as it stands: `<|im_start|>` in it is ordinary text. Token ids are taken as they are. */
+  /**
+   * Text is encoded as it stands: `<|im_start|>` in it is ordinary text. Where the file asks for a token in front of a text
+   * (`add_bos_token`; Qwen's do not), it is put there. Token ids are taken as they are.
+   */
   prompt: string | number[];
   /** This many best tokens at each place, 0–20. */
   logprobs?: number | null;
