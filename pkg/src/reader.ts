@@ -22,9 +22,9 @@ const PATIENCE = 5000;
 type Read = (database: string, store: string, key: IDBValidKey) => Promise<unknown>;
 
 interface Reader {
+  /** Rejects also where the worker cannot start, does not answer, or breaks down. */
   read: Read;
-  /** Rejects where the worker cannot start, does not answer, or breaks down. */
-  failed: Promise<never>;
+  /** From now on every read rejects, those under way too. */
   fail(why: unknown): void;
   end(): void;
   /** Ends the wait for the first answer; set with the first read. */
@@ -51,7 +51,7 @@ export async function readElsewhere(...of: Parameters<Read>): Promise<unknown> {
   reader.timer ??= setTimeout(() => reader.fail(new Error("no answer")), PATIENCE);
   reads++;
   try {
-    const value = await Promise.race([reader.read(...of), reader.failed]);
+    const value = await reader.read(...of);
     clearTimeout(reader.timer);
     return value;
   } finally {
@@ -60,21 +60,33 @@ export async function readElsewhere(...of: Parameters<Read>): Promise<unknown> {
 }
 
 function startReader(): Reader {
-  let fail!: (why: unknown) => void;
-  const failed = new Promise<never>((_, reject) => (fail = reject));
-  // Each read races against it, and is made by the engine's worker then.
-  failed.catch((why: unknown) => console.warn("qwenlet: no reader beside the engine:", why));
+  // Of the reads under way. One promise for all of them to race against would keep what each of them read as long as itself.
+  const rejects = new Set<(why: unknown) => void>();
+  let failure: { why: unknown } | undefined;
+  const fail = (why: unknown): void => {
+    if (failure) return;
+    // Each read is made by the engine's worker then.
+    console.warn("qwenlet: no reader beside the engine:", why);
+    failure = { why };
+    for (const reject of rejects) reject(why);
+  };
+  let worker: Worker | undefined;
   try {
-    const worker = startKin(READER);
+    worker = startKin(READER);
     worker.addEventListener("error", (event) => {
       event.preventDefault(); // reading goes on without it
       fail(new Error(event.message));
     });
-    return { read: Comlink.wrap<Read>(worker) as Read, failed, fail, end: () => worker.terminate() };
   } catch (thrown) {
     fail(thrown);
-    return { read: () => failed, failed, fail, end: () => {} };
   }
+  const remote = worker && (Comlink.wrap<Read>(worker) as Read);
+  const read: Read = (...of) => new Promise((resolve, reject) => {
+    if (failure || !remote) return reject(failure?.why);
+    rejects.add(reject);
+    remote(...of).then(resolve, reject).finally(() => rejects.delete(reject));
+  });
+  return { read, fail, end: () => worker?.terminate() };
 }
 
 function dismiss(): void {
@@ -85,9 +97,20 @@ function dismiss(): void {
 /** The whole life of a reader. */
 export function beReader(): void {
   let database: Promise<IDBPDatabase> | undefined;
+  const readBy = async (database: Promise<IDBPDatabase>, store: string, key: IDBValidKey): Promise<unknown> => {
+    const found: unknown = await (await database).get(store, key);
+    return found instanceof Blob ? new Uint8Array(await found.arrayBuffer()) : found;
+  };
   const read: Read = async (name, store, key) => {
-    const found: unknown = await (await (database ??= open(name))).get(store, key);
-    const value = found instanceof Blob ? new Uint8Array(await found.arrayBuffer()) : found;
+    const mine = (database ??= open(name));
+    const value = await readBy(mine, store, key).catch(() => {
+      // Browsers drop connections, those of tabs in the background above all: another one may do.
+      if (database === mine) {
+        database = undefined;
+        mine.then((lost) => lost.close(), () => {});
+      }
+      return readBy(database ??= open(name), store, key);
+    });
     return value instanceof Uint8Array ? Comlink.transfer(value, [value.buffer]) : value;
   };
   Comlink.expose(read);

@@ -5,6 +5,8 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { before, suite, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
 const pkg = join(root, "pkg");
@@ -14,7 +16,7 @@ let m;
 before(async () => {
   const { buildSync } = createRequire(join(pkg, "package.json"))("esbuild");
   const stdin = {
-    contents: ["answer", "catalogue", "errors", "fits", "request", "source", "stream"].map((n) => `export * from "./src/${n}.ts";`).join("\n"),
+    contents: ["answer", "catalogue", "errors", "fits", "reader", "request", "source", "stream"].map((n) => `export * from "./src/${n}.ts";`).join("\n"),
     resolveDir: pkg,
   };
   const { outputFiles } = buildSync({ stdin, bundle: true, format: "esm", write: false });
@@ -248,6 +250,42 @@ suite("workers", () => {
     const source = readFileSync(join(pkg, "src/workers.ts"), "utf8");
     const workers = [...source.matchAll(/"\.\/worker-([\w-]+)\.js", import\.meta\.url\), \{ type: "module", name: "([^"]+)" \}/g)];
     assert.deepEqual(workers.map(([, build, name]) => [build, name]), BUILDS.map((build) => [build, `qwenlet-${build}`]));
+  });
+});
+
+suite("readers", () => {
+  test("keep nothing of what they have read, and reject what is under way when they fail", async () => {
+    const workers = [];
+    globalThis.self = globalThis;
+    globalThis.location = { href: "file:///worker.js" };
+    globalThis.Worker = class extends EventTarget {
+      constructor() {
+        super();
+        workers.push(this);
+      }
+      postMessage({ id, argumentList: [, , key] }) {
+        const value = new Uint8Array(1 << 20);
+        if (key.value !== "never") queueMicrotask(() => this.dispatchEvent(Object.assign(new Event("message"), { data: { id, type: "RAW", value } })));
+      }
+      terminate() {}
+    };
+    setFlagsFromString("--expose-gc");
+    const gc = runInNewContext("gc");
+    const read = async () => {
+      const value = await m.readElsewhere("database", "store", "key");
+      assert.equal(value.length, 1 << 20);
+      return new WeakRef(value);
+    };
+    const values = [];
+    for (let i = 0; i < 8; i++) values.push(await read());
+    await new Promise((resolve) => setTimeout(resolve)); // what was read in this turn stays until its end
+    gc();
+    assert.deepEqual(values.map((value) => value.deref()?.length), values.map(() => undefined));
+
+    const under = [m.readElsewhere("database", "store", "never"), m.readElsewhere("database", "store", "never")];
+    for (const worker of workers) worker.dispatchEvent(Object.assign(new Event("error"), { message: "broken" }));
+    for (const way of under) await assert.rejects(way, /broken/);
+    await assert.rejects(m.readElsewhere("database", "store", "key"), /broken/);
   });
 });
 
