@@ -7,7 +7,7 @@ use web_sys::AbortSignal;
 
 use super::{go_on, to_error, to_js};
 use crate::error::{Code, Error, Result};
-use crate::source::{self, IndexedDb, Record, Storage, delete, evict, verify};
+use crate::source::{self, Record, delete, evict, storage, verify};
 
 /// `CachedModel` of `pkg/src/types.ts`.
 #[derive(Serialize)]
@@ -53,21 +53,21 @@ pub fn use_reader(read: Function) {
 /// The models in the browser's storage, last used first.
 #[wasm_bindgen]
 pub async fn cache_list() -> Result<JsValue, JsValue> {
-    let list = async { models(IndexedDb::open().await?.list().await?) };
+    let list = async { models(storage().await?.list().await?) };
     list.await.map_err(to_error)
 }
 
 /// Removes a model from the browser's storage; false where there is none of this id.
 #[wasm_bindgen]
 pub async fn cache_delete(id: String) -> Result<bool, JsValue> {
-    let delete = async { delete(&IndexedDb::open().await?, &id).await };
+    let delete = async { delete(storage().await?.as_ref(), &id).await };
     delete.await.map_err(to_error)
 }
 
 /// Removes the least recently used models until so many bytes are freed, or none is left; returns those removed.
 #[wasm_bindgen]
 pub async fn cache_evict(bytes: f64) -> Result<JsValue, JsValue> {
-    let evict = async { models(evict(&IndexedDb::open().await?, bytes.max(0.0) as u64).await?) };
+    let evict = async { models(evict(storage().await?.as_ref(), bytes.max(0.0) as u64).await?) };
     evict.await.map_err(to_error)
 }
 
@@ -89,7 +89,7 @@ pub async fn cache_verify(id: String, signal: AbortSignal) -> Result<JsValue, Js
             std::ops::ControlFlow::Continue(()) => Ok(()),
             std::ops::ControlFlow::Break(()) => Err(Error::new(Code::Aborted, "the caller cancelled")),
         };
-        let found = verify(&IndexedDb::open().await?, &id, &check).await?;
+        let found = verify(storage().await?.as_ref(), &id, &check).await?;
         let ok = found.damaged == 0;
         to_js(&Verified { ok, bytes: found.bytes, damaged_bytes: found.damaged, sha256: found.sha256 })
     };

@@ -11,7 +11,7 @@ use web_sys::{AbortSignal, Blob, WorkerGlobalScope};
 
 use super::Source;
 use super::blob::BlobSource;
-use super::cache::{IndexedDb, Storage};
+use super::cache::{IndexedDb, Lasting, Storage};
 use super::http::Http;
 use super::lock::WebLocks;
 use super::world::{Clock, Files, World};
@@ -27,10 +27,22 @@ pub(crate) fn world(
     World {
         clock: Rc::new(Timers { signal: signal.clone() }),
         transport: Rc::new(Http { signal: signal.clone(), fetcher }),
-        storage: Rc::new(|| Box::pin(async { Ok(Rc::new(IndexedDb::open().await?) as Rc<dyn Storage>) })),
+        storage: Rc::new(|| Box::pin(connection())),
         locks: Rc::new(WebLocks { signal: signal.clone() }),
         files: Rc::new(Blobs { files, names, signal: signal.clone() }),
     }
+}
+
+async fn connection() -> Result<Rc<dyn Storage>> {
+    Ok(Rc::new(IndexedDb::open().await?))
+}
+
+/// The browser's storage.
+///
+/// # Errors
+/// `cache`, as [`IndexedDb::open`].
+pub(crate) async fn storage() -> Result<Rc<dyn Storage>> {
+    Lasting::open(Rc::new(|| Box::pin(connection()))).await
 }
 
 struct Blobs {

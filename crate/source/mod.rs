@@ -39,8 +39,8 @@ pub use file::FileSource;
 pub use memory::MemorySource;
 #[cfg(target_arch = "wasm32")]
 pub(crate) use {
-    browser::{describe, world},
-    cache::{IndexedDb, Record, Storage, delete, evict, use_reader},
+    browser::{describe, storage, world},
+    cache::{Record, delete, evict, use_reader},
     download::{Policy, Waiting},
     lock::Reporter,
     open::{Opener, with_opener},

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use futures_util::future::join;
 
 use super::Source;
-use super::cache::{self, Authority, Expected, OnEvict, Passage, Record, Storage, Writer};
+use super::cache::{self, Authority, Expected, Lasting, OnEvict, Passage, Record, Storage, Writer};
 use super::digest::hex;
 use super::download::{Download, Guard, Net, Target, Version, Waiting};
 use super::hub;
@@ -85,7 +85,7 @@ impl Opener {
     }
 
     async fn use_cache(&mut self, id: &str, cached_only: bool) -> Result<()> {
-        let storage = (self.world.storage)().await?;
+        let storage = Lasting::open(Rc::clone(&self.world.storage)).await?;
         if self.find(&storage, id).await? {
             return Ok(());
         }
@@ -136,7 +136,8 @@ impl Opener {
             (self.notify)(Notice::Restarted(Error::new(Code::Integrity, message)));
             return Ok(false);
         }
-        cache::touch(storage.as_ref(), id, self.world.clock.now()).await?;
+        // A full disk takes not even this, and is no reason not to read.
+        let _ = cache::touch(storage.as_ref(), id, self.world.clock.now()).await;
         self.stored = Some((Rc::clone(storage), record));
         Ok(true)
     }
@@ -378,8 +379,11 @@ impl Opener {
                 Err(Error::new(e.code(), e.message()))
             }
             Err(e) => {
-                // Without room for the rest, the beginning is of no use.
-                writer.discard().await;
+                match e.code() {
+                    // Without room for the rest, the beginning is of no use.
+                    Code::QuotaExceeded => writer.discard().await,
+                    _ => writer.keep_incomplete().await,
+                }
                 (self.notify)(Notice::NotCached(e));
                 Ok(None)
             }

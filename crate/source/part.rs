@@ -95,24 +95,43 @@ impl Stored {
                 || self.part.sums.get(index as usize).is_some_and(|s| s.checksum == checksum(bytes)))
     }
 
-    /// Reads the next chunk into `buffer`; false at the end.
-    async fn read(&mut self, buffer: &mut Vec<u8>) -> Result<bool> {
+    /// Reads the next chunk into `buffer`, and says where it came from; `None` at the end.
+    async fn read(&mut self, buffer: &mut Vec<u8>) -> Result<Option<Origin>> {
         while self.ahead.len() <= AHEAD && self.next + (self.ahead.len() as u32) < self.n_chunks() {
             let key = self.key(self.next + self.ahead.len() as u32);
             self.ahead.push_back(self.storage.chunk(&key));
         }
-        let Some(first) = self.ahead.pop_front() else { return Ok(false) };
+        let Some(first) = self.ahead.pop_front() else { return Ok(None) };
         let index = self.next;
         self.next += 1;
-        match first.await {
-            Ok(Some(chunk)) => chunk.read(buffer),
-            // A chunk that cannot be read is as good as a damaged one.
-            Ok(None) | Err(_) => buffer.clear(),
+        let unreadable = match first.await {
+            Ok(Some(chunk)) => {
+                chunk.read(buffer);
+                None
+            }
+            Ok(None) => {
+                buffer.clear();
+                None
+            }
+            Err(e) => {
+                buffer.clear();
+                Some(e)
+            }
+        };
+        if self.is_good(index, buffer) {
+            return Ok(Some(Origin::Cache));
         }
-        if !self.is_good(index, buffer) {
-            *buffer = self.fetch_again(index).await?;
-        }
-        Ok(true)
+        *buffer = match (self.fetch_again(index).await, unreadable) {
+            (Ok(bytes), _) => bytes,
+            (Err(e), None) => return Err(e),
+            // That storage cannot be read says nothing of the copy in it.
+            (Err(e), Some(_)) if e.code() == Code::Aborted => return Err(e),
+            (Err(_), Some(e)) => return Err(e),
+        };
+        Ok(Some(match self.repair {
+            Repair::File(..) => Origin::File,
+            _ => Origin::Network,
+        }))
     }
 
     /// Gets one chunk from where the file is from, and stores it again.
@@ -169,11 +188,11 @@ impl Stored {
         chunk.write(0, &bytes);
         let put = Some((self.key(index), chunk));
         let edit = move |record: Option<Record>| match record {
-            Some(record) => Ok(Change { record: Some(record), put, ..Change::default() }),
+            Some(record) => Ok(Change { record: Some(record), put: put.clone(), ..Change::default() }),
             None => Err(Error::new(Code::Cache, "the model was deleted from the cache meanwhile")),
         };
         // The bytes are good: that they cannot be stored again will be noticed the next time.
-        let _ = self.storage.change(&self.id, Box::new(edit)).await;
+        let _ = self.storage.change(&self.id, Rc::new(edit)).await;
         Ok(bytes)
     }
 
@@ -215,8 +234,8 @@ pub(crate) struct PartSource {
 impl PartSource {
     async fn read(&mut self) -> Result<&[u8]> {
         if let Some(stored) = &mut self.stored {
-            if stored.read(&mut self.buffer).await? {
-                self.status.from.set(Origin::Cache);
+            if let Some(from) = stored.read(&mut self.buffer).await? {
+                self.status.from.set(from);
                 self.position += self.buffer.len() as u64;
                 if self.position == stored.part.stored {
                     self.leave_storage()?;

@@ -1,5 +1,7 @@
 //! Reading a stored model once more, to see whether every byte is what was stored.
 
+use std::rc::Rc;
+
 use super::cache::{Change, ChunkKey, Part, Record, SCHEMA, Storage, Sum, Sums};
 use super::digest::{FileHash, checksum, hex};
 use crate::error::{Code, Error, Result};
@@ -85,8 +87,8 @@ async fn adopt(storage: &dyn Storage, id: &str, adopted: Vec<(Sums, Option<Strin
     let edit = move |record: Option<Record>| {
         let record = record.map(|mut record| {
             if record.schema < SCHEMA && record.complete && record.parts.len() == adopted.len() {
-                for (part, (sums, digest)) in record.parts.iter_mut().zip(adopted) {
-                    (part.sums, part.sha256) = (sums, digest);
+                for (part, (sums, digest)) in record.parts.iter_mut().zip(&adopted) {
+                    (part.sums, part.sha256) = (sums.clone(), digest.clone());
                 }
                 record.schema = SCHEMA;
             }
@@ -94,5 +96,5 @@ async fn adopt(storage: &dyn Storage, id: &str, adopted: Vec<(Sums, Option<Strin
         });
         Ok(Change { record, ..Change::default() })
     };
-    storage.change(id, Box::new(edit)).await
+    storage.change(id, Rc::new(edit)).await
 }

@@ -1,8 +1,8 @@
 //! IndexedDB as the storage: a database with two object stores.
 //!
 //! - `models`, key: the model's id. A [`Record`].
-//! - `chunks`, key: `[id, part, index]`. Consecutive pieces of each part (the last one shorter), as `Blob`, which is read in
-//!   half the time, or as `Uint8Array` where the browser stores no blobs (private windows of some).
+//! - `chunks`, key: `[id, part, index]`. Consecutive pieces of each part (the last one shorter), as `Blob` in Chromium, which
+//!   reads one in half the time, or as `Uint8Array`: others gain nothing, and WebKit has lost blobs.
 
 use std::cell::{Cell, RefCell};
 use std::future::IntoFuture;
@@ -29,6 +29,8 @@ const DATABASE: &str = "qwenlet";
 const VERSION: u32 = 2;
 const MODELS: &str = "models";
 const CHUNKS: &str = "chunks";
+/// What browsers call it where a connection is gone.
+const LOST: [&str; 3] = ["InvalidStateError", "UnknownError", "AbortError"];
 
 thread_local! {
     static READER: RefCell<Option<Function>> = const { RefCell::new(None) };
@@ -51,6 +53,8 @@ struct Connection {
     database: Database,
     /// Whether pieces are stored as blobs.
     blobs: Cell<bool>,
+    /// Whether it is of no more use.
+    lost: Rc<Cell<bool>>,
 }
 
 impl Drop for Connection {
@@ -84,24 +88,59 @@ impl IndexedDb {
             }
         });
         let mut database: Database = request.await.map_err(unavailable)?;
+        let lost = Rc::new(Cell::new(false));
         // A later version of the layout, in another tab, must not have to wait for this one.
-        database.on_version_change(|event| {
-            if let Ok(database) = event.database() {
-                database.close();
+        database.on_version_change({
+            let lost = Rc::clone(&lost);
+            move |event| {
+                lost.set(true);
+                if let Ok(database) = event.database() {
+                    database.close();
+                }
             }
         });
-        Ok(Self { database: Rc::new(Connection { database, blobs: Cell::new(false) }) })
+        database.on_close({
+            let lost = Rc::clone(&lost);
+            move |_| lost.set(true)
+        });
+        Ok(Self { database: Rc::new(Connection { database, blobs: Cell::new(false), lost }) })
     }
 
     fn begin(&self, stores: &[&str], mode: TransactionMode) -> Result<Transaction> {
-        self.database
-            .database
-            .transaction(stores, mode)
-            .map_err(|e| failed("the browser's storage was closed", &e))
+        self.database.database.transaction(stores, mode).map_err(|e| {
+            self.database.lost.set(true);
+            failed("the browser's storage was closed", &e)
+        })
     }
 
-    /// Reads a record and writes what `edit` makes of it, in one transaction.
+    /// Notes where an error is one of the connection.
+    fn noted<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(e) = &result
+            && LOST.iter().any(|name| e.to_string().contains(name))
+        {
+            self.database.lost.set(true);
+        }
+        result
+    }
+
+    /// As [`Self::apply_as`]; as bytes where the browser does not store this very piece as a blob.
     async fn apply(&self, id: &str, edit: Edit) -> Result<()> {
+        let blobs = &self.database.blobs;
+        let put_one = Rc::new(Cell::new(false));
+        let applied = self.apply_as(id, Rc::clone(&edit), blobs.get().then(|| Rc::clone(&put_one))).await;
+        let applied = match applied {
+            Err(e) if put_one.get() && e.code() != Code::QuotaExceeded => {
+                let again = self.apply_as(id, edit, None).await;
+                blobs.set(again.is_err());
+                again
+            }
+            applied => applied,
+        };
+        self.noted(applied)
+    }
+
+    /// Reads a record and writes what `edit` makes of it, in one transaction; a piece as a blob where `blobs` is to note so.
+    async fn apply_as(&self, id: &str, edit: Edit, blobs: Option<Rc<Cell<bool>>>) -> Result<()> {
         let tx = self.begin(&[MODELS, CHUNKS], TransactionMode::ReadWrite)?;
         let models = tx.object_store(MODELS).map_err(writing)?;
         let chunks = tx.object_store(CHUNKS).map_err(writing)?;
@@ -110,13 +149,12 @@ impl IndexedDb {
         let ended = end_of(&raw);
         let (sender, mut receiver) = futures_channel::oneshot::channel();
         let (id, tx) = (id.to_owned(), raw.clone());
-        let blobs = self.database.blobs.get();
         // Within the event: a transaction ends when an event leaves it without a request, and where threads share memory a
         // task that waited for the event runs only later.
         read.on_success(move |event| {
             let record = event.target().and_then(|read| read.result()).map_err(reading);
-            let written =
-                record.and_then(|record| write(&models, &chunks, &id, edit(record_of(record)?)?, blobs));
+            let written = record
+                .and_then(|record| write(&models, &chunks, &id, edit(record_of(record)?)?, blobs.as_deref()));
             if written.is_err() {
                 // One that failed by itself cannot be ended again.
                 let _ = tx.abort();
@@ -148,18 +186,29 @@ impl IndexedDb {
             Err(e) => return Box::pin(std::future::ready(Err(e))),
         };
         let answer = self.to_its_end(answer);
+        let lost = Rc::clone(&self.database.lost);
         Box::pin(async move {
-            let Some(value) = answer.await?.map_err(reading)? else { return Ok(None) };
-            match value.dyn_into::<Blob>() {
-                Ok(blob) => bytes_of(&blob).await.map(|bytes| Some(Chunk::from_js(bytes))),
-                Err(value) => Ok(chunk_of(value)),
-            }
+            let read = async {
+                let Some(value) = answer.await?.map_err(reading)? else { return Ok(None) };
+                match value.dyn_into::<Blob>() {
+                    Ok(blob) => bytes_of(&blob).await.map(|bytes| Some(Chunk::from_js(bytes))),
+                    Err(value) => Ok(chunk_of(value)),
+                }
+            };
+            let read = read.await;
+            // Blobs have failed with the connection that they came by.
+            lost.set(lost.get() || read.is_err());
+            read
         })
     }
 
-    /// Whether a blob comes back from storage as it went there.
+    /// Whether this is Chromium, and a blob comes back from storage as it went there.
     async fn keeps_blobs(&self) -> Result<bool> {
         const PROBE: [u8; 3] = [1, 2, 3];
+        let scope: WorkerGlobalScope = js_sys::global().unchecked_into();
+        if !js_sys::Reflect::has(&scope.navigator(), &"userAgentData".into()).unwrap_or(false) {
+            return Ok(false);
+        }
         // No model has an empty id.
         let key: JsValue = Array::of1(&"".into()).into();
         let tx = self.begin(&[CHUNKS], TransactionMode::ReadWrite)?;
@@ -212,7 +261,13 @@ fn end_of(tx: &IdbTransaction) -> impl Future<Output = Result<bool>> + use<> {
 }
 
 /// Asks for everything that a change writes.
-fn write(models: &ObjectStore, chunks: &ObjectStore, id: &str, change: Change, blobs: bool) -> Result<()> {
+fn write(
+    models: &ObjectStore,
+    chunks: &ObjectStore,
+    id: &str,
+    change: Change,
+    blobs: Option<&Cell<bool>>,
+) -> Result<()> {
     let Change { record, clear, put } = change;
     let cleared = match clear {
         Clear::Nothing => None,
@@ -227,7 +282,13 @@ fn write(models: &ObjectStore, chunks: &ObjectStore, id: &str, change: Change, b
         chunks.delete(range).map_err(writing)?;
     }
     if let Some((key, chunk)) = &put {
-        let value = if blobs { blob_of(chunk.as_js())?.into() } else { JsValue::from(chunk.as_js()) };
+        let value = match blobs {
+            Some(put_one) => {
+                put_one.set(true);
+                blob_of(chunk.as_js())?.into()
+            }
+            None => JsValue::from(chunk.as_js()),
+        };
         chunks.put(&value, Some(&key_of(key))).map_err(writing)?;
     }
     let key: JsValue = id.into();
@@ -248,7 +309,7 @@ impl Storage for IndexedDb {
         Box::pin(async move {
             let tx = this.begin(&[MODELS], TransactionMode::ReadOnly)?;
             let request = tx.object_store(MODELS).and_then(|s| s.get_all(None, None)).map_err(reading)?;
-            let values = request.await.map_err(reading)?;
+            let values = this.noted(request.await.map_err(reading))?;
             let mut records = values.into_iter().map(from_js).collect::<Result<Vec<Record>>>()?;
             records.retain(|r| r.complete || r.stored() > 0);
             records.sort_by(|a, b| b.last_used.total_cmp(&a.last_used));
@@ -260,7 +321,7 @@ impl Storage for IndexedDb {
         let (this, id) = (self.clone(), id.to_owned());
         Box::pin(async move {
             let tx = this.begin(&[MODELS], TransactionMode::ReadOnly)?;
-            get_record(&tx, &id).await
+            this.noted(get_record(&tx, &id).await)
         })
     }
 
@@ -295,6 +356,10 @@ impl Storage for IndexedDb {
                 Err(_) => this.chunk_here(key).await,
             }
         })
+    }
+
+    fn is_lost(&self) -> bool {
+        self.database.lost.get()
     }
 
     fn room(&self) -> LocalBoxFuture<'static, Option<Room>> {

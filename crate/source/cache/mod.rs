@@ -4,15 +4,19 @@
 mod chunk;
 #[cfg(target_arch = "wasm32")]
 mod idb;
+mod lasting;
 mod record;
 mod room;
 mod writer;
+
+use std::rc::Rc;
 
 use futures_util::future::LocalBoxFuture;
 
 pub(crate) use chunk::Chunk;
 #[cfg(target_arch = "wasm32")]
 pub(crate) use idb::{IndexedDb, use_reader};
+pub(crate) use lasting::Lasting;
 pub(crate) use record::{Authority, Expected, Part, Record, SCHEMA, Sum, Sums};
 pub(crate) use room::{evict, make_room};
 pub(crate) use writer::{OnEvict, Passage, Writer};
@@ -45,8 +49,8 @@ pub(crate) enum Clear {
     All,
 }
 
-/// Decides, inside a transaction, by the record that there is.
-pub(crate) type Edit = Box<dyn FnOnce(Option<Record>) -> Result<Change>>;
+/// Decides, inside a transaction, by the record that there is; asked again where the transaction has to be run again.
+pub(crate) type Edit = Rc<dyn Fn(Option<Record>) -> Result<Change>>;
 
 /// What storage has room for, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -77,6 +81,11 @@ pub(crate) trait Storage {
 
     /// `None`: the browser does not say.
     fn room(&self) -> LocalBoxFuture<'static, Option<Room>>;
+
+    /// Whether the connection to it is gone, so that nothing more will work by it.
+    fn is_lost(&self) -> bool {
+        false
+    }
 }
 
 /// Notes that a model is being used.
@@ -85,13 +94,13 @@ pub(crate) async fn touch(storage: &dyn Storage, id: &str, now: f64) -> Result<(
         let record = record.map(|r| Record { last_used: now, ..r });
         Ok(Change { record, ..Change::default() })
     };
-    storage.change(id, Box::new(edit)).await
+    storage.change(id, Rc::new(edit)).await
 }
 
 /// Removes a model; false where there is none.
 pub(crate) async fn delete(storage: &dyn Storage, id: &str) -> Result<bool> {
     let existed = storage.get(id).await?.is_some();
-    storage.change(id, Box::new(|_| Ok(Change { clear: Clear::All, ..Change::default() }))).await?;
+    storage.change(id, Rc::new(|_| Ok(Change { clear: Clear::All, ..Change::default() }))).await?;
     Ok(existed)
 }
 

@@ -144,14 +144,14 @@ impl Writer {
             parts: Vec::new(),
         };
         let taken = Rc::new(RefCell::new(fresh.clone()));
-        let edit: Edit = Box::new({
+        let edit: Edit = Rc::new({
             let taken = Rc::clone(&taken);
-            move |found| {
+            move |found: Option<Record>| {
                 let usable = found.filter(|r| r.schema == SCHEMA && !r.complete && r.chunk_bytes > 0);
                 let clear = if usable.is_none() { Clear::All } else { Clear::Nothing };
                 let record = match usable {
-                    Some(found) => Record { last_used: now, writer: fresh.writer, ..found },
-                    None => fresh,
+                    Some(found) => Record { last_used: now, writer: fresh.writer.clone(), ..found },
+                    None => fresh.clone(),
                 };
                 *taken.borrow_mut() = record.clone();
                 Ok(Change { record: Some(record), clear, put: None })
@@ -198,8 +198,8 @@ impl Writer {
                 return Err(Error::internal("a part before those in front of it"));
             }
             match record.parts.get_mut(n) {
-                Some(old) => *old = part,
-                None => record.parts.push(part),
+                Some(old) => old.clone_from(&part),
+                None => record.parts.push(part.clone()),
             }
             Ok((clear, None))
         });
@@ -250,9 +250,9 @@ impl Writer {
                 if record.parts.len() != digests.len() {
                     return Err(Error::internal("a model was stored without all of its parts"));
                 }
-                for (part, digest) in record.parts.iter_mut().zip(digests) {
+                for (part, digest) in record.parts.iter_mut().zip(&digests) {
                     part.version.total = Some(part.stored);
-                    part.sha256 = Some(digest);
+                    part.sha256 = Some(digest.clone());
                 }
                 record.complete = true;
                 Ok((Clear::Nothing, None))
@@ -276,9 +276,9 @@ impl Writer {
         self.remove_if(|record| record.stored() == 0).await;
     }
 
-    async fn remove_if(&self, unwanted: impl FnOnce(&Record) -> bool + 'static) {
+    async fn remove_if(&self, unwanted: impl Fn(&Record) -> bool + 'static) {
         let token = self.token.clone();
-        let edit: Edit = Box::new(move |record| match record {
+        let edit: Edit = Rc::new(move |record| match record {
             Some(r) if r.writer == token && !r.complete && unwanted(&r) => {
                 Ok(Change { clear: Clear::All, ..Change::default() })
             }
@@ -314,10 +314,14 @@ impl Writer {
     /// Changes the record, if it is still this writer's.
     fn own(
         &self,
-        edit: impl FnOnce(&mut Record) -> Result<(Clear, Option<(ChunkKey, Chunk)>)> + 'static,
+        edit: impl Fn(&mut Record) -> Result<(Clear, Option<(ChunkKey, Chunk)>)> + 'static,
     ) -> impl Future<Output = Result<()>> + 'static {
         let token = self.token.clone();
-        let edit: Edit = Box::new(move |record| {
+        let edit: Edit = Rc::new(move |record: Option<Record>| {
+            // It was done, though the connection was lost before that was heard.
+            if record.as_ref().is_some_and(|r| r.writer == token && r.complete) {
+                return Ok(Change { record, ..Change::default() });
+            }
             let mut record = record.filter(|r| r.writer == token && !r.complete).ok_or_else(taken_over)?;
             let (clear, put) = edit(&mut record)?;
             Ok(Change { record: Some(record), clear, put })
@@ -377,7 +381,7 @@ impl Writer {
                 return Err(Error::internal("a piece before those in front of it"));
             }
             of.stored = stored;
-            Ok((Clear::Nothing, Some((key, chunk))))
+            Ok((Clear::Nothing, Some((key.clone(), chunk.clone()))))
         })
     }
 

@@ -191,6 +191,71 @@ fn a_full_storage_fails_a_download_and_not_a_load() {
 }
 
 #[test]
+fn a_disk_without_any_room_is_no_reason_not_to_read() {
+    let bench = Bench::new(file(50_000, 17));
+    bench.run().unwrap();
+    let sent = bench.server.sent();
+    bench.memory.full.set(true);
+    for request in [bench.request(), Request::Cached { id: "model".into() }] {
+        let report = bench.time.run(bench.load(request, CacheMode::Auto)).unwrap().unwrap();
+        assert_eq!((report.from, report.notices), (Some(Origin::Cache), vec![]));
+    }
+    assert_eq!(bench.server.sent(), sent);
+}
+
+#[test]
+fn a_lost_connection_to_the_storage_is_opened_again() {
+    let bench = Bench::new(file(50_000, 18));
+    let lose = |after: &[u64]| *bench.memory.losses.borrow_mut() = after.iter().copied().collect();
+    // While it is stored, twice in a row too, and while it is read.
+    lose(&[1, 3, 1, 5, 2]);
+    let report = bench.run().unwrap();
+    assert_eq!(
+        (report.kept.as_deref(), report.notices, bench.server.sent()),
+        (Some("model"), vec![], 50_000)
+    );
+    assert!(bench.memory.bytes("model") == bench.server.file());
+    lose(&[2, 5, 4]);
+    let report = bench.run().unwrap();
+    assert!(report.bytes == bench.server.file());
+    assert_eq!((report.from, bench.server.sent()), (Some(Origin::Cache), 50_000));
+    assert!(bench.memory.losses.borrow().is_empty());
+}
+
+#[test]
+fn storage_that_cannot_be_read_is_not_a_damaged_copy() {
+    let bench = Bench::new(file(50_000, 19));
+    bench.run().unwrap();
+    let broken = || *bench.memory.losses.borrow_mut() = [&[9][..], &[1; 400]].concat().into();
+    broken();
+    let cached = bench.time.run(bench.load(Request::Cached { id: "model".into() }, CacheMode::Auto)).unwrap();
+    let error = cached.unwrap_err();
+    assert!(error.code() == Code::Cache && error.to_string().contains("lost"), "{error}");
+    // Its pieces come from the server; where that has another file by now, the copy stays all the same.
+    broken();
+    assert!(bench.run().unwrap().bytes == bench.server.file());
+    bench.server.change(file(50_000, 20));
+    broken();
+    assert_eq!(bench.run().unwrap_err().code(), Code::Cache);
+    bench.memory.losses.borrow_mut().clear();
+    assert_eq!(bench.run().unwrap().from, Some(Origin::Cache));
+}
+
+#[test]
+fn storage_that_fails_on_the_way_keeps_what_it_has() {
+    let bench = Bench::new(file(50_000, 21));
+    *bench.memory.losses.borrow_mut() = [&[8][..], &[1; 12]].concat().into();
+    let report = bench.time.run(bench.load(bench.request(), CacheMode::Auto)).unwrap().unwrap();
+    assert_eq!((report.kept, report.notices), (None, vec!["cache".to_owned()]));
+    assert!(report.bytes == bench.server.file());
+    bench.memory.losses.borrow_mut().clear();
+    let (there, sent) = (bench.memory.record("model").unwrap().stored(), bench.server.sent());
+    assert!(there > 0);
+    bench.run().unwrap();
+    assert_eq!(bench.server.sent() - sent, 50_000 - there);
+}
+
+#[test]
 fn what_the_browser_says_of_room_need_not_be_so() {
     let bench = Bench::new(file(30_000, 12));
     let manner = |evict| Manner { cache: CacheMode::Required, evict, policy: bench.policy, head: None };

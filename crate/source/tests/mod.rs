@@ -13,14 +13,14 @@ use std::rc::Rc;
 use futures_util::future::{LocalBoxFuture, ready};
 
 use super::Source;
-use super::cache::{Record, Storage};
+use super::cache::Record;
 use super::download::{Policy, Waiting};
 use super::open::{Opener, with_opener};
 use super::request::{CacheMode, Manner, Notice, Origin, Request};
 use super::world::{Files, Locks, World};
 use crate::error::{Code, Result};
 use server::Server;
-use storage::Memory;
+use storage::{Connection, Memory};
 use time::Virtual;
 
 const URL: &str = "https://hub.test/owner/repo/resolve/main/model.gguf";
@@ -109,8 +109,8 @@ impl Bench {
             clock: Rc::clone(&self.time) as _,
             transport: Rc::clone(&self.server) as _,
             storage: Rc::new(move || {
-                let memory: Rc<dyn Storage> = Rc::clone(&memory) as _;
-                Box::pin(ready(Ok(memory)))
+                let connection = Connection::open(Rc::clone(&memory));
+                Box::pin(ready(Ok(connection)))
             }),
             locks: Rc::clone(&self.locks),
             files: Rc::new(NoFiles),

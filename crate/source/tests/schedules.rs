@@ -55,6 +55,10 @@ impl Schedule {
         if time.pick(4) == 0 {
             bench.memory.set_quota(time.pick(len + 1));
         }
+        for _ in 0..time.pick(4) {
+            // The one after a lost one lasts for one request at least.
+            bench.memory.losses.borrow_mut().push_back(2 + time.pick(40));
+        }
         bench.time = time;
         Self { bench, pinned, versions }
     }
@@ -129,6 +133,7 @@ fn whatever_goes_wrong_ends_with_a_verified_file_or_a_clear_error() {
         server.faults.borrow_mut().clear();
         time.online.set(true);
         memory.set_quota(u64::MAX);
+        memory.losses.borrow_mut().clear();
         let record = memory.record("model");
         let there = record.as_ref().map_or(0, Record::stored);
         let same = record.as_ref().and_then(|r| r.parts.first()).is_some_and(|p| {

@@ -1,13 +1,13 @@
-//! Storage in memory: transactions take their time, may find it full, and can lose their pieces.
+//! Storage in memory: transactions take their time, may find it full, and can lose their pieces and their connection.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use futures_util::future::LocalBoxFuture;
 
 use super::time::Virtual;
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::source::cache::{Change, Chunk, ChunkKey, Clear, Edit, Record, Room, Storage, quota_exceeded};
 use crate::source::world::Clock;
 
@@ -18,6 +18,16 @@ pub(super) struct Memory {
     free_at: Cell<f64>,
     /// What the browser says fits; what really fits is `Inner::quota`.
     pub(super) estimate: Cell<Option<u64>>,
+    /// Whether the disk is so full that nothing is written at all.
+    pub(super) full: Cell<bool>,
+    /// After so many requests each, connections are lost, one after the other.
+    pub(super) losses: RefCell<VecDeque<u64>>,
+}
+
+/// By which a tab reaches the memory until it is lost.
+pub(super) struct Connection {
+    memory: Rc<Memory>,
+    lost: Rc<Cell<bool>>,
 }
 
 struct Inner {
@@ -63,7 +73,14 @@ impl Memory {
     pub(super) fn new(time: Rc<Virtual>) -> Self {
         let inner =
             Inner { records: RefCell::default(), chunks: RefCell::default(), quota: Cell::new(u64::MAX) };
-        Self { time, inner: Rc::new(inner), free_at: Cell::default(), estimate: Cell::new(None) }
+        Self {
+            time,
+            inner: Rc::new(inner),
+            free_at: Cell::default(),
+            estimate: Cell::default(),
+            full: Cell::default(),
+            losses: RefCell::default(),
+        }
     }
 
     pub(super) fn set_quota(&self, bytes: u64) {
@@ -122,9 +139,10 @@ impl Storage for Memory {
         let start = self.free_at.get().max(self.time.now());
         self.free_at.set(start + 1.0 + self.time.pick(30) as f64);
         let wait = self.time.sleep(self.free_at.get() - self.time.now());
+        let full = self.full.get();
         Box::pin(async move {
             wait.await;
-            inner.apply(&id, edit)
+            if full { Err(quota_exceeded("")) } else { inner.apply(&id, edit) }
         })
     }
 
@@ -143,5 +161,66 @@ impl Storage for Memory {
 
     fn room(&self) -> LocalBoxFuture<'static, Option<Room>> {
         Box::pin(std::future::ready(self.room_now()))
+    }
+}
+
+impl Connection {
+    pub(super) fn open(memory: Rc<Memory>) -> Rc<dyn Storage> {
+        Rc::new(Self { memory, lost: Rc::default() })
+    }
+
+    /// Asks by this connection, or finds it lost: sometimes what was asked for has happened all the same.
+    fn ask<T: 'static>(
+        &self,
+        ask: impl FnOnce() -> LocalBoxFuture<'static, Result<T>>,
+    ) -> LocalBoxFuture<'static, Result<T>> {
+        let gone = || Error::new(Code::Cache, "the connection to the storage was lost, as planned");
+        if self.lost.get() {
+            return Box::pin(std::future::ready(Err(gone())));
+        }
+        let mut losses = self.memory.losses.borrow_mut();
+        let due = losses.front_mut().is_some_and(|left| {
+            *left = left.saturating_sub(1);
+            *left == 0
+        });
+        if !due {
+            return ask();
+        }
+        losses.pop_front();
+        let answer = (self.memory.time.pick(2) == 0).then(ask);
+        let lost = Rc::clone(&self.lost);
+        Box::pin(async move {
+            if let Some(answer) = answer {
+                let _ = answer.await; // nobody hears of it
+            }
+            lost.set(true);
+            Err(gone())
+        })
+    }
+}
+
+impl Storage for Connection {
+    fn list(&self) -> LocalBoxFuture<'static, Result<Vec<Record>>> {
+        self.ask(|| self.memory.list())
+    }
+
+    fn get(&self, id: &str) -> LocalBoxFuture<'static, Result<Option<Record>>> {
+        self.ask(|| self.memory.get(id))
+    }
+
+    fn change(&self, id: &str, edit: Edit) -> LocalBoxFuture<'static, Result<()>> {
+        self.ask(|| self.memory.change(id, edit))
+    }
+
+    fn chunk(&self, key: &ChunkKey) -> LocalBoxFuture<'static, Result<Option<Chunk>>> {
+        self.ask(|| self.memory.chunk(key))
+    }
+
+    fn room(&self) -> LocalBoxFuture<'static, Option<Room>> {
+        self.memory.room()
+    }
+
+    fn is_lost(&self) -> bool {
+        self.lost.get()
     }
 }
