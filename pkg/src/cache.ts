@@ -66,7 +66,11 @@ export const Cache = {
   async estimate(): Promise<StorageUse | undefined> {
     const storage = globalThis.navigator.storage as StorageManager | undefined;
     if (!storage) return undefined;
-    const [{ usage, quota }, persisted] = await Promise.all([storage.estimate(), storage.persisted()]);
-    return usage === undefined || quota === undefined ? undefined : { usage, quota, persisted };
+    try {
+      const [{ usage, quota }, persisted] = await Promise.all([storage.estimate(), storage.persisted()]);
+      return usage === undefined || quota === undefined ? undefined : { usage, quota, persisted };
+    } catch {
+      return undefined; // an opaque origin, such as a sandboxed frame's
+    }
   },
 };

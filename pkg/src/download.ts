@@ -27,14 +27,14 @@ export async function transfer<T>(
     }
   };
   if (options.signal?.aborted) throw QwenletError.aborted(options.signal);
-  if (options.persist) await persist();
+  if (options.persist) void persist(); // a browser may ask the user, who may never answer
   return worker.job(options.signal, (api, job) => verb(api, job, request, fetcher && pageFetch(fetcher)), listener);
 }
 
 /** Asks the browser to keep this site's storage when space gets scarce; whether it will. */
 export async function persist(): Promise<boolean> {
-  // Workers cannot ask, and an insecure context has no storage manager.
-  return (await globalThis.navigator.storage?.persist?.()) ?? false;
+  // Workers cannot ask, an insecure context has no storage manager, and an opaque origin (a sandboxed frame) no storage.
+  return (await globalThis.navigator.storage?.persist?.().catch(() => false)) ?? false;
 }
 
 /** The function of a source that makes its requests. */

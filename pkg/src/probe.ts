@@ -66,6 +66,10 @@ async function probeGpu(): Promise<Capabilities["webgpu"]> {
 async function probeStorage(): Promise<Capabilities["storage"]> {
   const indexedDb = typeof indexedDB === "object" && indexedDB !== null;
   if (!navigator.storage?.estimate) return { indexedDb };
-  const [{ usage, quota }, persisted] = await Promise.all([navigator.storage.estimate(), navigator.storage.persisted()]);
-  return { indexedDb, usage, quota, persisted };
+  try {
+    const [{ usage, quota }, persisted] = await Promise.all([navigator.storage.estimate(), navigator.storage.persisted()]);
+    return { indexedDb, usage, quota, persisted };
+  } catch {
+    return { indexedDb }; // an opaque origin, such as a sandboxed frame's
+  }
 }
