@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use js_sys::Function;
 use serde::Serialize;
+use web_time::Instant;
 
 use super::emit;
 use crate::engine::{Phase, Progress};
@@ -46,6 +47,7 @@ pub(super) struct Meter {
     rate: RefCell<Rate>,
     last: Cell<Last>,
     waiting: Cell<Option<Waiting>>,
+    began: Instant,
 }
 
 #[derive(Clone, Copy)]
@@ -59,19 +61,21 @@ struct Last {
 
 impl Meter {
     pub(super) fn new(on_event: Function) -> Self {
-        let last = Last { phase: "header", bytes: 0, total: None, from: Origin::Cache, told: 0.0 };
+        let last =
+            Last { phase: "header", bytes: 0, total: None, from: Origin::Cache, told: f64::NEG_INFINITY };
         Self {
             on_event,
             source: RefCell::default(),
             rate: RefCell::default(),
             last: Cell::new(last),
             waiting: Cell::default(),
+            began: Instant::now(),
         }
     }
 
     /// From now on the bytes come by this opener; other tabs that wait for it are told too.
     pub(super) fn start(&self, opener: &Opener) {
-        let reporter = opener.lock_name().map(|name| Reporter::new(&name));
+        let reporter = opener.lock_name().map(|name| Reporter::new(&name, opener.clock()));
         *self.source.borrow_mut() = Some((Rc::clone(opener.status()), reporter));
     }
 
@@ -106,6 +110,11 @@ impl Meter {
                 warn(&e, format!("{e}: the download begins anew"));
                 self.rate.borrow_mut().reset();
             }
+            Notice::Unverified(name) => {
+                let message =
+                    format!("the hub did not say which SHA-256 {name} should have: it was not verified");
+                emit(&self.on_event, &LoadEvent::Warning { code: "network", message });
+            }
             Notice::Evicted(name) => {
                 let message = format!("{name} was deleted from the cache to make room");
                 emit(&self.on_event, &LoadEvent::Warning { code: "quota-exceeded", message });
@@ -115,7 +124,7 @@ impl Meter {
 
     fn update(&self, phase: &'static str, bytes: u64, total: Option<u64>) {
         let before = self.last.get();
-        let now = js_sys::Date::now();
+        let now = self.began.elapsed().as_secs_f64() * 1000.0;
         let from = self.source.borrow().as_ref().map_or(Origin::Network, |(status, _)| status.from.get());
         if from != before.from || phase != before.phase {
             self.rate.borrow_mut().reset();

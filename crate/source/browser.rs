@@ -8,6 +8,7 @@ use js_sys::{Function, Promise};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, Blob, WorkerGlobalScope};
+use web_time::Instant;
 
 use super::Source;
 use super::blob::BlobSource;
@@ -25,7 +26,7 @@ pub(crate) fn world(
     signal: &AbortSignal,
 ) -> World {
     World {
-        clock: Rc::new(Timers { signal: signal.clone() }),
+        clock: Rc::new(Timers { signal: signal.clone(), began: Instant::now() }),
         transport: Rc::new(Http { signal: signal.clone(), fetcher }),
         storage: Rc::new(|| Box::pin(connection())),
         locks: Rc::new(WebLocks { signal: signal.clone() }),
@@ -68,11 +69,16 @@ extern "C" {
 
 struct Timers {
     signal: AbortSignal,
+    began: Instant,
 }
 
 impl Clock for Timers {
     fn now(&self) -> f64 {
         js_sys::Date::now()
+    }
+
+    fn elapsed(&self) -> f64 {
+        self.began.elapsed().as_secs_f64() * 1000.0
     }
 
     fn random(&self) -> f64 {

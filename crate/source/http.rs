@@ -33,11 +33,6 @@ impl Http {
             let to = to.map_or(String::new(), |to| (to - 1).to_string());
             headers.push(("Range".into(), format!("bytes={from}-{to}")));
         }
-        // If-Range would need one, and many hosts refuse those: it goes only where there are none.
-        let own = self.fetcher.is_some() || ask.url.starts_with(&format!("{}/", scope.origin()));
-        if let Some(etag) = ask.if_range.filter(|_| own) {
-            headers.push(("If-Range".into(), etag.to_owned()));
-        }
         let abort = Abort::after(&self.signal)?;
         let sent = match &self.fetcher {
             None => fetch(&scope, ask.url, &headers, &abort.signal())?,
@@ -75,14 +70,14 @@ impl Transport for Http {
 }
 
 /// Ends one request when it is dropped, or when the load is cancelled.
-struct Abort {
+pub(super) struct Abort {
     controller: AbortController,
     signal: AbortSignal,
     listener: Closure<dyn Fn()>,
 }
 
 impl Abort {
-    fn after(signal: &AbortSignal) -> Result<Self> {
+    pub(super) fn after(signal: &AbortSignal) -> Result<Self> {
         let internal = |e: JsValue| Error::internal("a request cannot be made").with_cause(describe(&e));
         let controller = AbortController::new().map_err(internal)?;
         let listener = Closure::new({
@@ -95,7 +90,7 @@ impl Abort {
         Ok(Self { controller, signal: signal.clone(), listener })
     }
 
-    fn signal(&self) -> AbortSignal {
+    pub(super) fn signal(&self) -> AbortSignal {
         self.controller.signal()
     }
 }

@@ -9,10 +9,12 @@ use serde::Deserialize;
 use super::digest::{Sha, parse_sha};
 use super::download::{Net, Target};
 use super::world::{Ask, Reply};
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, FutureExt, LocalBoxFuture, Shared, ready, select};
 
-/// Milliseconds to wait for the list; a download does not depend on it.
-const PATIENCE: f64 = 5000.0;
+/// Milliseconds to wait for the list where something else waits meanwhile.
+pub(crate) const PATIENCE: f64 = 5000.0;
+/// Milliseconds until no answer is expected any more.
+const TIMEOUT: f64 = 60_000.0;
 /// Longer lists are not read.
 const MAX_BYTES: usize = 4 << 20;
 
@@ -57,17 +59,81 @@ struct Lfs {
     oid: String,
 }
 
-/// The SHA-256 that the hub states for a file; `None` where it states none, or where the address is not one of a hub.
-pub(crate) async fn stated_sha256(net: &Net, target: &Target) -> Option<Sha> {
-    let listing = Listing::of(&target.url).filter(|_| net.transport.asks_freely())?;
+/// What a hub says of a file's SHA-256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stated {
+    Sha(Sha),
+    /// It states none, or the address is not one of a hub.
+    None,
+    /// It does not answer, or not yet.
+    Unheard,
+}
+
+impl Stated {
+    pub(crate) fn sha(self) -> Option<Sha> {
+        match self {
+            Self::Sha(sha) => Some(sha),
+            Self::None | Self::Unheard => None,
+        }
+    }
+}
+
+/// A question to a hub, which is under way until it is answered, whoever waits for it.
+pub(crate) struct Statement {
+    net: Net,
+    target: Target,
+    answer: Shared<LocalBoxFuture<'static, Stated>>,
+}
+
+impl Statement {
+    pub(crate) fn ask(net: &Net, target: &Target) -> Self {
+        let listing = Listing::of(&target.url).filter(|_| net.transport.asks_freely());
+        let answer = match listing {
+            None => ready(Stated::None).boxed_local(),
+            Some(listing) => answer(net.clone(), target.clone(), listing).boxed_local(),
+        };
+        let answer = answer.shared();
+        net.clock.spawn(answer.clone().map(drop).boxed_local());
+        Self { net: net.clone(), target: target.clone(), answer }
+    }
+
+    /// What has been answered by now.
+    pub(crate) fn by_now(&self) -> Stated {
+        self.answer.peek().copied().unwrap_or(Stated::Unheard)
+    }
+
+    /// Waits, at most so many milliseconds.
+    pub(crate) async fn within(&self, ms: f64) -> Stated {
+        match select(self.answer.clone(), self.net.clock.sleep(ms)).await {
+            Either::Left((stated, _)) => stated,
+            Either::Right(_) => Stated::Unheard,
+        }
+    }
+
+    /// When there is nothing left but to know it: waits for the answer, and asks once more where there was none.
+    pub(crate) async fn at_last(&self) -> Stated {
+        match self.within(PATIENCE).await {
+            Stated::Unheard => Self::ask(&self.net, &self.target).within(PATIENCE).await,
+            stated => stated,
+        }
+    }
+}
+
+async fn answer(net: Net, target: Target, listing: Listing) -> Stated {
     let read = async {
-        let ask = Ask { url: &listing.url, headers: &target.headers, range: None, if_range: None };
-        let reply = net.transport.ask(ask).await.ok().filter(|r| r.status == 200)?;
-        entry_of(&body(reply).await?, &listing.path)
+        let ask = Ask { url: &listing.url, headers: &target.headers, range: None };
+        match net.transport.ask(ask).await {
+            Ok(reply) if reply.status == 200 => match body(reply).await {
+                Some(json) => entry_of(&json, &listing.path).map_or(Stated::None, Stated::Sha),
+                None => Stated::Unheard,
+            },
+            Ok(reply) if reply.status < 500 && reply.status != 429 => Stated::None,
+            _ => Stated::Unheard,
+        }
     };
-    match select(Box::pin(read), net.clock.sleep(PATIENCE)).await {
-        Either::Left((sha, _)) => sha,
-        Either::Right(_) => None,
+    match select(Box::pin(read), net.clock.sleep(TIMEOUT)).await {
+        Either::Left((stated, _)) => stated,
+        Either::Right(_) => Stated::Unheard,
     }
 }
 

@@ -1,7 +1,7 @@
 //! One writer a model: a Web Lock, held across all tabs and workers of the origin.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::pin::pin;
 use std::rc::Rc;
 
@@ -14,7 +14,9 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, BroadcastChannel, MessageEvent};
 
 use super::browser::{aborted, describe};
-use super::world::Locks;
+use super::http::Abort;
+use super::queue::SILENCE;
+use super::world::{Clock, Locks};
 use crate::error::{Code, Error, Result};
 
 // web-sys has this interface only behind its flag for unstable ones.
@@ -60,7 +62,9 @@ impl Locks for WebLocks {
     ) -> LocalBoxFuture<'a, Result<Box<dyn Any>>> {
         Box::pin(async move {
             let options = Object::new();
-            set(&options, "signal", &self.signal);
+            // Whoever waits no longer must not be given it.
+            let abort = Abort::after(&self.signal)?;
+            set(&options, "signal", &abort.signal());
             let mut lock = pin!(Lock::request(name, &options));
             let mut reports = Reports::listen(name);
             loop {
@@ -76,29 +80,62 @@ impl Locks for WebLocks {
             }
         })
     }
+
+    fn steal<'a>(&'a self, name: &'a str) -> LocalBoxFuture<'a, Result<Box<dyn Any>>> {
+        Box::pin(async move {
+            let options = Object::new();
+            set(&options, "steal", &JsValue::TRUE);
+            let lock = Lock::request(name, &options).await?;
+            Ok(Box::new(lock) as Box<dyn Any>)
+        })
+    }
 }
 
 /// Tells those who wait for a lock how far its holder is.
-pub(crate) struct Reporter(Option<BroadcastChannel>);
+pub(crate) struct Reporter(Option<Rc<Channel>>);
+
+struct Channel {
+    channel: BroadcastChannel,
+    last: Cell<(u64, Option<u64>)>,
+}
+
+/// Milliseconds between two reports where there is nothing new to tell: those who wait know by it that this tab runs.
+const ALIVE: f64 = SILENCE / 6.0;
 
 impl Reporter {
-    pub(crate) fn new(name: &str) -> Self {
-        Self(BroadcastChannel::new(name).ok())
+    pub(crate) fn new(name: &str, clock: Rc<dyn Clock>) -> Self {
+        let Ok(channel) = BroadcastChannel::new(name) else { return Self(None) };
+        let channel = Rc::new(Channel { channel, last: Cell::default() });
+        let weak = Rc::downgrade(&channel);
+        wasm_bindgen_futures::spawn_local(async move {
+            while clock.check().is_ok() {
+                clock.sleep(ALIVE).await;
+                let Some(channel) = weak.upgrade() else { return };
+                channel.send();
+            }
+        });
+        Self(Some(channel))
     }
 
     pub(crate) fn tell(&self, bytes: u64, total: Option<u64>) {
         if let Some(channel) = &self.0 {
-            let total = total.map_or(JsValue::NULL, |n| (n as f64).into());
-            let _ = channel.post_message(&Array::of2(&(bytes as f64).into(), &total)); // numbers can be sent
+            channel.last.set((bytes, total));
+            channel.send();
         }
     }
 }
 
-impl Drop for Reporter {
+impl Channel {
+    fn send(&self) {
+        let (bytes, total) = self.last.get();
+        let total = total.map_or(JsValue::NULL, |n| (n as f64).into());
+        let _ = self.channel.post_message(&Array::of2(&(bytes as f64).into(), &total)); // numbers can be sent
+    }
+}
+
+impl Drop for Channel {
     fn drop(&mut self) {
-        if let Some(channel) = &self.0 {
-            channel.close();
-        }
+        self.channel.close();
     }
 }
 

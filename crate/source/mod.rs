@@ -24,6 +24,8 @@ mod open;
 #[cfg(any(target_arch = "wasm32", test))]
 mod part;
 #[cfg(any(target_arch = "wasm32", test))]
+mod queue;
+#[cfg(any(target_arch = "wasm32", test))]
 mod rate;
 #[cfg(any(target_arch = "wasm32", test))]
 mod request;

@@ -8,13 +8,16 @@ use std::rc::Rc;
 use futures_util::future::join;
 
 use super::Source;
-use super::cache::{self, Authority, Expected, Lasting, OnEvict, Passage, Record, Storage, Writer};
-use super::digest::hex;
+use super::cache::{self, Authority, Evicting, Expected, Lasting, Passage, Record, Storage, Writer};
+use super::digest::{hex, parse_sha};
 use super::download::{Download, Guard, Net, Target, Version, Waiting};
-use super::hub;
+use super::hub::{self, Statement};
 use super::part::{PartSource, Repair, Rest, Status, Stored, Through, hash_so_far};
+use super::queue;
 use super::request::{CacheMode, Manner, Notice, Notify, Origin, Request};
-use super::world::World;
+#[cfg(target_arch = "wasm32")]
+use super::world::Clock;
+use super::world::{World, lock_name};
 use crate::error::{Code, Error, Result};
 use crate::gguf::PartName;
 
@@ -95,14 +98,13 @@ impl Opener {
                 format!("the cache has no complete model {id:?}; load it by its URL or file"),
             ));
         }
-        let lock_name = format!("qwenlet:{id}");
-        let lock = match self.world.locks.try_acquire(&lock_name).await? {
+        let lock = match self.world.locks.try_acquire(&lock_name(id)).await? {
             Some(lock) => lock,
             None => {
                 (self.notify)(Notice::Waiting(Some(Waiting::OtherTab)));
                 let notify = Rc::clone(&self.notify);
                 let on_bytes = move |bytes, total| notify(Notice::OtherTab(bytes, total));
-                let lock = self.world.locks.acquire(&lock_name, &on_bytes).await?;
+                let lock = queue::wait(&self.world, storage.as_ref(), id, &on_bytes).await?;
                 (self.notify)(Notice::Waiting(None));
                 if self.find(&storage, id).await? {
                     return Ok(());
@@ -113,9 +115,11 @@ impl Opener {
         let clock = Rc::clone(&self.world.clock);
         let (name, chunk_bytes) = (self.request.name(), self.manner.policy.chunk_bytes);
         let notify = Rc::clone(&self.notify);
-        let on_evict = move |name: String| notify(Notice::Evicted(name));
-        let on_evict = self.manner.evict.then(|| Rc::new(on_evict) as OnEvict);
-        let writer = Writer::begin(Rc::clone(&storage), clock, id, name, chunk_bytes, on_evict).await?;
+        let evicting = self.manner.evict.then(|| Evicting {
+            locks: Rc::clone(&self.world.locks),
+            on_evict: Rc::new(move |name| notify(Notice::Evicted(name))),
+        });
+        let writer = Writer::begin(Rc::clone(&storage), clock, id, name, chunk_bytes, evicting).await?;
         *self.writing.borrow_mut() = Some(Writing { storage, writer, _lock: lock });
         Ok(())
     }
@@ -154,10 +158,15 @@ impl Opener {
         &self.status
     }
 
+    #[cfg(target_arch = "wasm32")]
+    pub(crate) fn clock(&self) -> Rc<dyn Clock> {
+        Rc::clone(&self.world.clock)
+    }
+
     /// The name of the lock, under which others are told how far this load is.
     pub(crate) fn lock_name(&self) -> Option<String> {
         self.writing.borrow().as_ref()?;
-        Some(format!("qwenlet:{}", self.request.cache_id()?))
+        self.request.cache_id().map(lock_name)
     }
 
     /// Opens part `n`, from 0.
@@ -197,6 +206,7 @@ impl Opener {
             through: None,
             expected: None,
             status: Rc::clone(&self.status),
+            notify: Rc::clone(&self.notify),
             position: 0,
             buffer: Vec::new(),
             origin: Origin::Cache,
@@ -274,6 +284,7 @@ impl Opener {
             through: Some(through),
             expected,
             status: Rc::clone(&self.status),
+            notify: Rc::clone(&self.notify),
             position: 0,
             buffer: Vec::new(),
             origin,
@@ -288,22 +299,29 @@ impl Opener {
                 let at = (part.stored, self.manner.head);
                 let guard = match &part.expected {
                     None => Guard::Nothing,
-                    Some(Expected { by: Authority::Hub, .. }) => Guard::Hub,
+                    Some(Expected { by: Authority::Hub, sha256 }) => {
+                        parse_sha(sha256).map_or(Guard::Nothing, Guard::Hub)
+                    }
                     Some(_) => Guard::Pinned,
                 };
                 let ask_hub = part.expected.is_none() && self.manner.head.is_none();
+                let statement = ask_hub.then(|| Statement::ask(&self.net, &target));
                 let open = Download::open(self.net.clone(), target.clone(), at, part.version.clone(), guard);
-                let stated =
-                    async { if ask_hub { hub::stated_sha256(&self.net, &target).await } else { None } };
+                let stated = async {
+                    match &statement {
+                        Some(statement) => statement.within(hub::PATIENCE).await.sha(),
+                        None => None,
+                    }
+                };
                 let (download, stated) = join(open, stated).await;
                 let mut download = download?;
                 if let Some(sha) = stated.or_else(|| download.linked_sha256().filter(|_| ask_hub)) {
                     part.expected = Some(Expected { sha256: hex(&sha), by: Authority::Hub });
-                    download.guard(Guard::Hub);
+                    download.guard(Guard::Hub(sha));
                 }
                 part.name = target.name;
                 part.version = download.version().clone();
-                Ok((Rest::Network(Box::new(download)), Origin::Network))
+                Ok((Rest::Network(Box::new(download), statement), Origin::Network))
             }
             Request::Files { names, .. } => {
                 let file = self.world.files.open(n, part.stored);
@@ -319,7 +337,8 @@ impl Opener {
     /// Rather than filling the storage and then removing it all again.
     async fn make_room(&self, storage: &dyn Storage, writer: &Writer, needed: u64) -> Result<()> {
         let keep = self.request.cache_id().unwrap_or_default();
-        match cache::make_room(storage, self.world.clock.as_ref(), needed, keep, self.manner.evict).await {
+        let locks = self.manner.evict.then_some(self.world.locks.as_ref());
+        match cache::make_room(storage, self.world.clock.as_ref(), needed, keep, locks).await {
             Ok(evicted) => {
                 for record in evicted {
                     (self.notify)(Notice::Evicted(record.name));

@@ -11,7 +11,8 @@ use super::Source;
 use super::cache::{Authority, Change, Chunk, ChunkKey, Expected, Part, Passage, Record, Storage, Writer};
 use super::digest::{FileHash, checksum, hex};
 use super::download::{Download, Guard, Net, Target};
-use super::request::Origin;
+use super::hub::{Stated, Statement};
+use super::request::{Notice, Notify, Origin};
 use super::world::Files;
 use crate::error::{Code, Error, Result};
 
@@ -29,7 +30,8 @@ pub(crate) struct Status {
 /// The bytes that storage does not have.
 pub(crate) enum Rest {
     Nothing,
-    Network(Box<Download>),
+    /// And what the hub may yet say of it.
+    Network(Box<Download>, Option<Statement>),
     File(Box<dyn Source>),
 }
 
@@ -225,6 +227,7 @@ pub(crate) struct PartSource {
     pub(crate) through: Option<Through>,
     pub(crate) expected: Option<Expected>,
     pub(crate) status: Rc<Status>,
+    pub(crate) notify: Notify,
     pub(crate) position: u64,
     pub(crate) buffer: Vec<u8>,
     /// Where the rest comes from.
@@ -246,16 +249,23 @@ impl PartSource {
         }
         let Some(through) = &self.through else { return Ok(&[]) };
         self.status.from.set(self.origin);
+        if let Rest::Network(download, Some(statement)) = &mut self.rest
+            && self.expected.is_none()
+            && let Stated::Sha(sha) = statement.by_now()
+        {
+            self.expected = Some(Expected { sha256: hex(&sha), by: Authority::Hub });
+            download.guard(Guard::Hub(sha));
+        }
         let so_far = through.passage.borrow().hash.clone();
         let total = match &self.rest {
-            Rest::Network(download) => download.version().total,
+            Rest::Network(download, _) => download.version().total,
             Rest::File(source) => source.len(),
             Rest::Nothing => Some(self.position),
         };
-        let bytes = match &mut self.rest {
-            Rest::Network(download) => download.next(&so_far).await?,
-            Rest::File(source) => source.next().await?,
-            Rest::Nothing => &[],
+        let (bytes, statement) = match &mut self.rest {
+            Rest::Network(download, statement) => (download.next(&so_far).await?, statement.as_ref()),
+            Rest::File(source) => (source.next().await?, None),
+            Rest::Nothing => (&[][..], None),
         };
         match &through.writer {
             Some(writer) => writer.pass(self.n, &through.passage, bytes).await,
@@ -263,6 +273,18 @@ impl PartSource {
         }
         self.position += bytes.len() as u64;
         if bytes.is_empty() || Some(self.position) == total {
+            if let Some(statement) = statement
+                && self.expected.is_none()
+                && !through.passage.borrow().ended
+            {
+                match statement.at_last().await {
+                    Stated::Sha(sha) => {
+                        self.expected = Some(Expected { sha256: hex(&sha), by: Authority::Hub });
+                    }
+                    Stated::Unheard => (self.notify)(Notice::Unverified(self.name.clone())),
+                    Stated::None => {}
+                }
+            }
             end(&self.name, &through.passage, self.expected.as_ref())?;
         }
         if through.required
@@ -330,7 +352,7 @@ impl Source for PartSource {
 
     fn len(&self) -> Option<u64> {
         match (&self.rest, &self.through) {
-            (Rest::Network(download), _) => download.version().total,
+            (Rest::Network(download, _), _) => download.version().total,
             (Rest::File(source), _) => source.len(),
             (Rest::Nothing, _) => self.stored.as_ref().map(|s| s.part.stored).or(Some(self.position)),
         }

@@ -103,6 +103,8 @@ pub(crate) enum Notice {
     NotCached(Rc<Error>),
     /// What was there is of no use any more; the download begins anew.
     Restarted(Error),
+    /// The hub did not say which SHA-256 this file should have.
+    Unverified(String),
     /// A model was deleted to make room.
     Evicted(String),
 }

@@ -16,9 +16,6 @@ pub(crate) struct Ask<'a> {
     pub(crate) url: &'a str,
     pub(crate) headers: &'a [(String, String)],
     pub(crate) range: Option<(u64, Option<u64>)>,
-    /// The version that the range is of, where a strong validator tells it. Left out by a transport where it would cost a
-    /// preflight: the answer's own ETag says as much.
-    pub(crate) if_range: Option<&'a str>,
 }
 
 /// An answer, once its headers are there.
@@ -59,6 +56,9 @@ pub(crate) trait Clock {
     /// Milliseconds since 1970.
     fn now(&self) -> f64;
 
+    /// Milliseconds since some moment, for durations: the time of day may be set, also backwards.
+    fn elapsed(&self) -> f64;
+
     /// From 0 up to 1.
     fn random(&self) -> f64;
 
@@ -93,6 +93,14 @@ pub(crate) trait Locks {
         name: &'a str,
         on_bytes: &'a dyn Fn(u64, Option<u64>),
     ) -> LocalBoxFuture<'a, Result<Box<dyn Any>>>;
+
+    /// Takes it from whoever has it.
+    fn steal<'a>(&'a self, name: &'a str) -> LocalBoxFuture<'a, Result<Box<dyn Any>>>;
+}
+
+/// The lock under which a model is stored.
+pub(crate) fn lock_name(id: &str) -> String {
+    format!("qwenlet:{id}")
 }
 
 /// Files that the user chose.

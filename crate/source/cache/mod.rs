@@ -19,7 +19,7 @@ pub(crate) use idb::{IndexedDb, use_reader};
 pub(crate) use lasting::Lasting;
 pub(crate) use record::{Authority, Expected, Part, Record, SCHEMA, Sum, Sums};
 pub(crate) use room::{evict, make_room};
-pub(crate) use writer::{OnEvict, Passage, Writer};
+pub(crate) use writer::{Evicting, Passage, Writer};
 
 use crate::error::{Code, Error, Result};
 

@@ -2,14 +2,14 @@
 
 use super::{Record, Storage, delete, quota_exceeded};
 use crate::error::{Error, Result};
-use crate::source::world::Clock;
+use crate::source::world::{Clock, Locks, lock_name};
 
 /// How often, and how long apart in milliseconds, the browser is asked whether what was deleted is free by now.
-const PATIENCE: (u32, f64) = (20, 100.0);
+pub(super) const PATIENCE: (u32, f64) = (20, 100.0);
 
-/// Sees to it that `needed` bytes fit. Where it is `allowed`, complete and incomplete models other than `keep` are deleted,
-/// the least recently used first, until they do; those deleted are returned. Where the browser does not say how much fits,
-/// all does.
+/// Sees to it that `needed` bytes fit. Where `locks` allow it, complete and incomplete models other than `keep` are deleted,
+/// the least recently used first, until they do, but for those that another tab is storing; those deleted are returned. Where
+/// the browser does not say how much fits, all does.
 ///
 /// # Errors
 /// `quota-exceeded`, which names the models that could be deleted. Nothing is deleted then.
@@ -18,7 +18,7 @@ pub(crate) async fn make_room(
     clock: &dyn Clock,
     needed: u64,
     keep: &str,
-    allowed: bool,
+    locks: Option<&dyn Locks>,
 ) -> Result<Vec<Record>> {
     let missing = async || storage.room().await.map_or(0, |r| (r.usage + needed).saturating_sub(r.quota));
     let lacking = missing().await;
@@ -27,10 +27,10 @@ pub(crate) async fn make_room(
     }
     let others: Vec<Record> = storage.list().await?.into_iter().filter(|r| r.id != keep).collect();
     let enough = others.iter().map(Record::stored).sum::<u64>() >= lacking;
-    if !allowed || !enough {
+    if locks.is_none() || !enough {
         return Err(quota_exceeded(&details(needed, lacking, &others, enough)));
     }
-    let victims = evict_of(storage, others, lacking).await?;
+    let victims = evict_of(storage, others, lacking, locks).await?;
     // Browsers count what was deleted a little later.
     for _ in 0..PATIENCE.0 {
         if missing().await == 0 {
@@ -41,11 +41,15 @@ pub(crate) async fn make_room(
     Ok(victims)
 }
 
-/// Deletes the least recently used model other than `keep`; `None`: there is no other.
-pub(super) async fn evict_one(storage: &dyn Storage, keep: &str) -> Result<Option<Record>> {
-    let Some(victim) = storage.list().await?.into_iter().rfind(|r| r.id != keep) else { return Ok(None) };
-    delete(storage, &victim.id).await?;
-    Ok(Some(victim))
+/// Deletes the least recently used model other than `keep` and those that another tab is storing; `None`: there is no other.
+pub(super) async fn evict_one(
+    storage: &dyn Storage,
+    keep: &str,
+    locks: &dyn Locks,
+) -> Result<Option<Record>> {
+    let mut others = storage.list().await?;
+    others.retain(|r| r.id != keep);
+    Ok(evict_of(storage, others, 1, Some(locks)).await?.pop())
 }
 
 /// The error of a write that found no room, with the models that could be deleted.
@@ -61,15 +65,28 @@ pub(super) async fn full(storage: &dyn Storage, keep: &str, error: Error) -> Err
 
 /// Deletes the least recently used models until `bytes` are freed, or none is left; returns those deleted.
 pub(crate) async fn evict(storage: &dyn Storage, bytes: u64) -> Result<Vec<Record>> {
-    evict_of(storage, storage.list().await?, bytes).await
+    evict_of(storage, storage.list().await?, bytes, None).await
 }
 
-async fn evict_of(storage: &dyn Storage, mut models: Vec<Record>, bytes: u64) -> Result<Vec<Record>> {
+/// Leaves out those of which the lock is not free, if there are `locks`.
+async fn evict_of(
+    storage: &dyn Storage,
+    mut models: Vec<Record>,
+    bytes: u64,
+    locks: Option<&dyn Locks>,
+) -> Result<Vec<Record>> {
     let mut freed = 0;
     let mut victims = Vec::new();
     while freed < bytes
         && let Some(victim) = models.pop()
     {
+        let _lock = match locks {
+            Some(locks) => match locks.try_acquire(&lock_name(&victim.id)).await? {
+                None => continue,
+                lock => lock,
+            },
+            None => None,
+        };
         delete(storage, &victim.id).await?;
         freed += victim.stored();
         victims.push(victim);

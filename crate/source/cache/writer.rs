@@ -7,11 +7,11 @@ use std::rc::Rc;
 use futures_channel::oneshot;
 use xxhash_rust::xxh3::Xxh3Default;
 
-use super::room::{evict_one, full};
+use super::room::{PATIENCE, evict_one, full};
 use super::{Change, Chunk, ChunkKey, Clear, Edit, Part, Record, SCHEMA, Storage, Sum};
 use crate::error::{Code, Error, Result};
 use crate::source::digest::{FileHash, hex};
-use crate::source::world::Clock;
+use crate::source::world::{Clock, Locks};
 
 /// Chunks on their way to storage at a time; the network waits while there are more.
 const IN_FLIGHT: usize = 2;
@@ -29,15 +29,19 @@ pub(crate) struct Writer {
     in_flight: RefCell<VecDeque<oneshot::Receiver<()>>>,
     /// Ends with the piece that was sent last: one is stored after the other.
     last: RefCell<Option<oneshot::Receiver<()>>>,
-    /// Told of models that are deleted to make room; none are without it.
-    on_evict: Option<OnEvict>,
+    /// How models are deleted to make room; none are without it.
+    evicting: Option<Evicting>,
     failure: RefCell<Option<Rc<Error>>>,
     /// Nothing more is to be stored.
     closed: Cell<bool>,
 }
 
-/// Told the name of a model that was deleted to make room.
-pub(crate) type OnEvict = Rc<dyn Fn(String)>;
+/// Whom to ask, and to tell, about models that are deleted to make room.
+pub(crate) struct Evicting {
+    pub(crate) locks: Rc<dyn Locks>,
+    /// Told the name.
+    pub(crate) on_evict: Rc<dyn Fn(String)>,
+}
 
 /// The bytes of one part as they pass: their hash, and the piece that is being filled.
 pub(crate) struct Passage {
@@ -128,7 +132,7 @@ impl Writer {
         id: &str,
         name: &str,
         chunk_bytes: u32,
-        on_evict: Option<OnEvict>,
+        evicting: Option<Evicting>,
     ) -> Result<Rc<Self>> {
         let now = clock.now();
         let token = format!("{now}-{}", clock.random());
@@ -170,7 +174,7 @@ impl Writer {
             passages: RefCell::default(),
             in_flight: RefCell::default(),
             last: RefCell::default(),
-            on_evict,
+            evicting,
             failure: RefCell::default(),
             closed: Cell::new(false),
         }))
@@ -355,20 +359,45 @@ impl Writer {
     /// Stores a piece. Where there is no room for it, other models go, if they may: what the browser says beforehand about
     /// room need not be so.
     async fn store(&self, part: usize, piece: &Piece) -> Result<()> {
+        let mut freed = 0;
         loop {
-            match self.put(part, piece).await {
-                Err(e) if e.code() == Code::QuotaExceeded => {
-                    let Some(on_evict) = &self.on_evict else {
-                        return Err(full(self.storage.as_ref(), &self.id, e).await);
-                    };
-                    match evict_one(self.storage.as_ref(), &self.id).await? {
-                        Some(victim) => on_evict(victim.name),
-                        None => return Err(e),
-                    }
+            let no_room = match self.put_patiently(part, piece, freed > 0).await {
+                Err(e) if e.code() == Code::QuotaExceeded => e,
+                stored => return stored,
+            };
+            let Some(evicting) = &self.evicting else {
+                return Err(full(self.storage.as_ref(), &self.id, no_room).await);
+            };
+            // Where that much more did not help, it is not models that fill the disk.
+            if freed > 0 && freed >= self.missing(piece).await? {
+                return Err(full(self.storage.as_ref(), &self.id, no_room).await);
+            }
+            match evict_one(self.storage.as_ref(), &self.id, evicting.locks.as_ref()).await? {
+                Some(victim) => {
+                    freed += victim.stored();
+                    (evicting.on_evict)(victim.name);
                 }
+                None => return Err(no_room),
+            }
+        }
+    }
+
+    /// Browsers count what was deleted a little later.
+    async fn put_patiently(&self, part: usize, piece: &Piece, deleted: bool) -> Result<()> {
+        for _ in 0..if deleted { PATIENCE.0 } else { 0 } {
+            match self.put(part, piece).await {
+                Err(e) if e.code() == Code::QuotaExceeded => self.clock.sleep(PATIENCE.1).await,
                 stored => return stored,
             }
         }
+        self.put(part, piece).await
+    }
+
+    /// Bytes of the model that are not stored, as far as that is known: those of the piece at least.
+    async fn missing(&self, piece: &Piece) -> Result<u64> {
+        let record = self.storage.get(&self.id).await?;
+        let rest = record.and_then(|r| Some(r.total()?.saturating_sub(r.stored())));
+        Ok(rest.unwrap_or(0).max(piece.chunk.len() as u64))
     }
 
     fn put(&self, part: usize, piece: &Piece) -> impl Future<Output = Result<()>> + 'static {

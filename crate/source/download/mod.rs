@@ -4,8 +4,10 @@
 //! The page always asks the first address, never the one that a redirect led to: signed addresses expire. A download goes on
 //! by `Range` where a strong ETag, or a SHA-256 that is checked at the end, shows a mixture of two versions; otherwise, and
 //! where the server knows no ranges, the file is asked for from its start, and what is known already is passed over after
-//! its hash was compared.
+//! its hash was compared. From its start it is asked for by `Range` too: then nobody compresses it on the way, which would
+//! hide its size. `If-Range` is not sent: it would need a preflight, and the answer's own ETag says as much.
 
+mod judge;
 mod policy;
 mod version;
 
@@ -13,12 +15,12 @@ use std::rc::Rc;
 
 use futures_util::future::{Either, LocalBoxFuture, select};
 
+use judge::{Failed, broken, fatal};
 pub(crate) use policy::{Failure, Policy};
 pub(crate) use version::Version;
-use version::{ContentRange, Verdict, is_encoded};
 
 use super::digest::{FileHash, Sha};
-use super::hub::linked_etag;
+use super::hub::{self, Statement, linked_etag};
 use super::world::{Ask, Body, Clock, Reply, Transport};
 use crate::error::{Code, Error, Result};
 
@@ -55,7 +57,7 @@ pub(crate) struct Target {
 pub(crate) enum Guard {
     Nothing,
     /// The SHA-256 that the hub stated when the download began.
-    Hub,
+    Hub(Sha),
     /// A SHA-256 that belongs to the request: a copy elsewhere, with another ETag, is as good.
     Pinned,
 }
@@ -76,8 +78,14 @@ pub(crate) struct Download {
     answered: bool,
     /// In a row, without a byte of progress.
     failures: u32,
+    /// Known bytes that were passed over at most.
+    furthest: u64,
     /// Whether the server knows ranges, as far as it has shown.
     ranges: bool,
+    /// Whether `Range` is in the way of an answer altogether.
+    plain: bool,
+    /// Requests with `Range` in a row that had no answer: some browsers ask for leave first, which some hosts refuse.
+    unanswered: u32,
     /// What an answer says the file's SHA-256 is.
     linked: Option<Sha>,
     stream: Option<Stream>,
@@ -99,11 +107,8 @@ enum Verdicts {
     Take(Reply, u64),
     /// There is nothing more.
     Done,
-}
-
-struct Failed {
-    failure: Failure,
-    error: Error,
+    /// Nothing: another request is to be made at once.
+    Again,
 }
 
 impl Download {
@@ -128,7 +133,10 @@ impl Download {
             until,
             answered: false,
             failures: 0,
+            furthest: 0,
             ranges: true,
+            plain: false,
+            unanswered: 0,
             linked: None,
             stream: None,
             watch: None,
@@ -203,6 +211,12 @@ impl Download {
             from = (*left).min(n as u64) as usize;
             hash.update(&stream.body.bytes()[..from]);
             *left -= from as u64;
+            (self.net.on_wait)(None);
+            // It is progress where it gets further than ever: else a connection that always breaks here would be made for ever.
+            if self.position - *left > self.furthest {
+                self.furthest = self.position - *left;
+                self.failures = 0;
+            }
             if *left == 0 {
                 if hash.digest() != so_far.digest() {
                     return Err(self.changed());
@@ -210,7 +224,10 @@ impl Download {
                 stream.skip = None;
             }
         }
-        // A server that sends more than it announced: what it announced was of the encoded bytes, or it is wrong.
+        let announced = self.version.total.map_or(u64::MAX, |total| total - self.position);
+        if (n - from) as u64 > announced {
+            return Err(self.more_than_announced());
+        }
         let most = end.map_or(u64::MAX, |end| end - self.position);
         let n = (n - from).min(usize::try_from(most).unwrap_or(usize::MAX));
         if n > 0 {
@@ -227,7 +244,7 @@ impl Download {
         let Some(stream) = &mut self.stream else { return Ok(0) };
         let clock = &self.net.clock;
         let timeout = 1000.0 * self.net.policy.stall_timeout;
-        let start = clock.now();
+        let start = clock.elapsed();
         let mut next = stream.body.next();
         let read = loop {
             let watch = self.watch.get_or_insert_with(|| clock.sleep(timeout));
@@ -237,7 +254,7 @@ impl Download {
                 Either::Right(((), same)) => {
                     self.watch = None;
                     clock.check().map_err(fatal)?;
-                    let left = timeout - (clock.now() - start);
+                    let left = timeout - (clock.elapsed() - start);
                     if left <= 0.0 {
                         break None;
                     }
@@ -267,6 +284,7 @@ impl Download {
                     self.stream = Some(Stream { body: reply.body, skip });
                     return Ok(());
                 }
+                Ok(Verdicts::Again) => {}
                 Err(failed) => self.failed(failed).await?,
             }
         }
@@ -304,25 +322,35 @@ impl Download {
     async fn attempt(&mut self) -> Result<Verdicts, Failed> {
         let at = self.position;
         let guarded = self.version.strong().is_some() || self.guard != Guard::Nothing;
-        let part = at > 0 || self.until.is_some();
         // At the start there is nothing yet to be mixed up.
-        let range = (part && self.ranges && (guarded || at == 0)).then_some((at, self.until));
+        let from = if self.ranges && guarded { at } else { 0 };
+        // Where none has an answer, one without shows whether that is the network's fault: it would be a pity to fetch all of it
+        // again because the network was away, or to have it compressed.
+        let patience = if from == 0 { 1 } else { 2 };
+        let by_range = !self.plain && self.unanswered != patience && self.target.url.starts_with("http");
         let ask = Ask {
             url: &self.target.url,
             headers: &self.target.headers,
-            range,
-            if_range: self.version.strong().filter(|_| range.is_some()),
+            range: by_range.then_some((from, self.until)),
         };
         let clock = &self.net.clock;
         let timeout = clock.sleep(1000.0 * self.net.policy.stall_timeout);
         let reply = match select(self.net.transport.ask(ask), timeout).await {
             Either::Left((Ok(reply), _)) => reply,
             Either::Left((Err(error), _)) if error.code() != Code::Network => return Err(fatal(error)),
-            // What would keep a page from this host altogether was not in the way before.
-            Either::Left((Err(error), _)) if self.answered || at > 0 => {
-                return Err(broken(self, Some(error)));
+            Either::Left((Err(error), _)) => {
+                self.unanswered = if by_range { self.unanswered + 1 } else { 0 };
+                self.plain |= self.unanswered > patience;
+                if by_range && from == 0 && clock.online() {
+                    clock.check().map_err(fatal)?;
+                    return Ok(Verdicts::Again);
+                }
+                // What would keep a page from this host altogether was not in the way before.
+                if self.answered || at > 0 {
+                    return Err(broken(self, Some(error)));
+                }
+                return Err(Failed { failure: Failure::Unreachable, error });
             }
-            Either::Left((Err(error), _)) => return Err(Failed { failure: Failure::Unreachable, error }),
             Either::Right(_) => {
                 clock.check().map_err(fatal)?;
                 let error = Error::new(
@@ -332,147 +360,32 @@ impl Download {
                 return Err(Failed { failure: Failure::Unreachable, error });
             }
         };
-        self.judge(reply, range.is_some())
+        if by_range {
+            self.unanswered = 0;
+        } else if !self.plain && self.unanswered == patience {
+            self.unanswered += 1;
+            return Ok(Verdicts::Again);
+        }
+        self.confirm(&reply).await;
+        self.judge(reply, by_range.then_some(from))
     }
 
-    fn judge(&mut self, reply: Reply, by_range: bool) -> Result<Verdicts, Failed> {
-        let at = self.position;
-        let version = Version::of(&reply);
-        self.linked = self.linked.or_else(|| reply.header("x-linked-etag").and_then(linked_etag));
-        match reply.status {
-            200 => {
-                self.accept(version)?;
-                // It knows no ranges, or, asked with If-Range, has another version: then its hash will tell.
-                self.ranges &= !by_range;
-                Ok(Verdicts::Take(reply, at))
-            }
-            206 if by_range && !is_encoded(&reply) => {
-                let range = ContentRange::of(&reply);
-                let rest = reply.header("content-length").and_then(|n| n.parse::<u64>().ok());
-                let expected = self.end().map(|end| end - at);
-                // Where a page may not see Content-Range, the length of the rest has to do; a hash has the last word.
-                let fits = match range {
-                    Some(range) => range.from == Some(at),
-                    None => self.guard != Guard::Nothing && rest.is_some() && rest == expected,
-                };
-                if !fits {
-                    return Err(self.no_ranges());
-                }
-                match self.compare(&version) {
-                    Verdict::Changed => return Err(fatal(self.changed())),
-                    Verdict::Unknown if self.guard == Guard::Nothing => return Err(self.no_ranges()),
-                    _ => {}
-                }
-                self.accept(version)?;
-                Ok(Verdicts::Take(reply, 0))
-            }
-            416 if by_range => match ContentRange::of(&reply).and_then(|r| r.total) {
-                Some(total) if total == at && self.version.total.is_none_or(|t| t == total) => {
-                    Ok(Verdicts::Done)
-                }
-                Some(total) if self.version.total != Some(total) => Err(fatal(self.changed())),
-                _ => Err(self.no_ranges()),
-            },
-            206 | 416 if by_range => Err(self.no_ranges()),
-            _ => Err(self.refused(&reply)),
+    /// A host that serves a file anew gives it another ETag or date; whether it is another one the hub can tell.
+    async fn confirm(&mut self, reply: &Reply) {
+        let version = Version::of(reply);
+        let Guard::Hub(sha) = self.guard else { return };
+        if !matches!(reply.status, 200 | 206) || !self.version.differs_in_validators_only(&version) {
+            return;
         }
-    }
-
-    /// Takes a version for that of the file, if it can be: what the first answer said of it may have been told, though not
-    /// one byte has come.
-    fn accept(&mut self, version: Version) -> Result<(), Failed> {
-        if self.compare(&version) == Verdict::Changed && (self.position > 0 || self.answered) {
-            return Err(fatal(self.changed()));
-        }
-        let Version { etag, last_modified, total } = version;
-        self.version = Version {
-            etag: etag.or(self.version.etag.take()),
-            last_modified: last_modified.or(self.version.last_modified.take()),
-            total: total.or(self.version.total),
+        let linked = reply.header("x-linked-etag").and_then(linked_etag);
+        let stated = match linked {
+            Some(linked) => Some(linked),
+            None => Statement::ask(&self.net, &self.target).within(hub::PATIENCE).await.sha(),
         };
-        Ok(())
-    }
-
-    fn compare(&self, version: &Version) -> Verdict {
-        match self.version.compare(version) {
-            // The hash is that of the request, whoever serves it; only another size cannot be it.
-            Verdict::Changed if self.guard == Guard::Pinned => {
-                let sizes = Version { total: version.total, ..self.version.clone() };
-                if self.version.compare(&sizes) == Verdict::Changed {
-                    Verdict::Changed
-                } else {
-                    Verdict::Unknown
-                }
-            }
-            verdict => verdict,
+        if stated == Some(sha) {
+            self.version = Version { total: self.version.total, ..Version::default() };
         }
     }
-
-    fn changed(&self) -> Error {
-        Error::new(
-            Code::FileChanged,
-            format!(
-                "{} on {} is another one than when its download began; load it again from its start",
-                self.target.name,
-                host(&self.target.url)
-            ),
-        )
-    }
-
-    /// After an answer to a range that cannot be used: asks without.
-    fn no_ranges(&mut self) -> Failed {
-        self.ranges = false;
-        broken(self, None)
-    }
-
-    fn refused(&self, reply: &Reply) -> Failed {
-        let (status, name, host) = (reply.status, &self.target.name, host(&self.target.url));
-        let retry_after = reply.header("retry-after").and_then(|t| seconds(t, self.net.clock.now()));
-        let (failure, what) = match status {
-            401 | 403 => {
-                (Failure::Refused, "access is refused; if the model needs a token, pass it in `headers`")
-            }
-            404 | 410 => (Failure::Refused, "there is no such file; check the address"),
-            408 => (Failure::Busy { retry_after }, "the server gave up waiting; try again"),
-            429 => (Failure::Busy { retry_after }, "too many requests; wait a while and try again"),
-            500.. => (Failure::Busy { retry_after }, "the server has a problem; try again later"),
-            _ => (Failure::Fatal, "the server refuses; check the address"),
-        };
-        let message = format!("HTTP status {status} for {name} ({host}): {what}");
-        Failed { failure, error: Error::new(Code::HttpStatus, message) }
-    }
-}
-
-fn fatal(error: Error) -> Failed {
-    Failed { failure: Failure::Fatal, error }
-}
-
-fn broken(download: &Download, cause: Option<Error>) -> Failed {
-    let of = download.version.total.map_or(String::new(), |total| format!(" of {total}"));
-    let error = Error::new(
-        Code::Network,
-        format!(
-            "the connection to {} broke off after {}{of} bytes of {}; try again",
-            host(&download.target.url),
-            download.position,
-            download.target.name
-        ),
-    );
-    let error = match cause {
-        Some(cause) => error.with_cause(cause),
-        None => error,
-    };
-    Failed { failure: Failure::Broken, error }
-}
-
-/// `Retry-After`: seconds, or a date.
-fn seconds(text: &str, now: f64) -> Option<f64> {
-    let text = text.trim();
-    if let Ok(n) = text.parse::<u32>() {
-        return Some(f64::from(n));
-    }
-    let date = chrono::DateTime::parse_from_rfc2822(text).ok()?;
-    Some(((date.timestamp_millis() as f64 - now) / 1000.0).max(0.0))
 }
 
 /// The host of an address, for messages.

@@ -59,6 +59,12 @@ impl Version {
             },
         }
     }
+
+    /// Whether nothing but what a host makes up tells this from another answer's version.
+    pub(crate) fn differs_in_validators_only(&self, other: &Self) -> bool {
+        let size = Self { total: self.total, ..Self::default() };
+        self.compare(other) == Verdict::Changed && size.compare(other) != Verdict::Changed
+    }
 }
 
 /// Whether the bytes of the body are not those on the wire; where the server lets a page see so.

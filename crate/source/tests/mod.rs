@@ -1,13 +1,14 @@
 //! Downloading and caching against a server, a storage and a clock that misbehave on demand.
 
 mod behaviour;
+mod keeping;
 mod schedules;
 mod server;
 mod storage;
 mod time;
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use futures_util::future::{LocalBoxFuture, ready};
@@ -17,7 +18,7 @@ use super::cache::Record;
 use super::download::{Policy, Waiting};
 use super::open::{Opener, with_opener};
 use super::request::{CacheMode, Manner, Notice, Origin, Request};
-use super::world::{Files, Locks, World};
+use super::world::{Clock, Files, Locks, World, lock_name};
 use crate::error::{Code, Result};
 use server::Server;
 use storage::{Connection, Memory};
@@ -39,6 +40,48 @@ impl Locks for Free {
     ) -> LocalBoxFuture<'a, Result<Box<dyn Any>>> {
         Box::pin(ready(Ok(Box::new(()) as Box<dyn Any>)))
     }
+
+    fn steal<'a>(&'a self, _: &'a str) -> LocalBoxFuture<'a, Result<Box<dyn Any>>> {
+        unreachable!("nobody has it")
+    }
+}
+
+/// Another tab has the lock of a model, tells so often how far it is, every 10 seconds, and ends or is suspended.
+struct Busy {
+    time: Rc<Virtual>,
+    model: &'static str,
+    reports: u64,
+    suspended: bool,
+    stolen: Cell<bool>,
+}
+
+impl Locks for Busy {
+    fn try_acquire<'a>(&'a self, name: &'a str) -> LocalBoxFuture<'a, Result<Option<Box<dyn Any>>>> {
+        let busy = name == lock_name(self.model) && !self.stolen.get();
+        Box::pin(ready(Ok((!busy).then(|| Box::new(()) as Box<dyn Any>))))
+    }
+
+    fn acquire<'a>(
+        &'a self,
+        _: &'a str,
+        on_bytes: &'a dyn Fn(u64, Option<u64>),
+    ) -> LocalBoxFuture<'a, Result<Box<dyn Any>>> {
+        Box::pin(async move {
+            for n in 0..self.reports {
+                on_bytes(n, None);
+                self.time.sleep(10_000.0).await;
+            }
+            if self.suspended {
+                futures_util::future::pending::<()>().await;
+            }
+            Ok(Box::new(()) as Box<dyn Any>)
+        })
+    }
+
+    fn steal<'a>(&'a self, _: &'a str) -> LocalBoxFuture<'a, Result<Box<dyn Any>>> {
+        self.stolen.set(true);
+        Box::pin(ready(Ok(Box::new(()) as Box<dyn Any>)))
+    }
 }
 
 /// Another tab has the lock, tells how far it is, and ends.
@@ -57,6 +100,10 @@ impl Locks for Taken {
         assert_eq!(name, "qwenlet:model");
         on_bytes(5, Some(10));
         Box::pin(ready(Ok(Box::new(()) as Box<dyn Any>)))
+    }
+
+    fn steal<'a>(&'a self, _: &'a str) -> LocalBoxFuture<'a, Result<Box<dyn Any>>> {
+        unreachable!("it ends")
     }
 }
 
@@ -149,6 +196,7 @@ impl Bench {
                     Notice::OtherTab(bytes, total) => told.others.push((bytes, total)),
                     Notice::NotCached(e) => told.notices.push(e.code().to_string()),
                     Notice::Restarted(e) => told.notices.push(e.code().to_string()),
+                    Notice::Unverified(_) => told.notices.push("unverified".into()),
                     Notice::Evicted(name) => told.notices.push(name),
                 }
             }

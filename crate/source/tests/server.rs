@@ -39,6 +39,8 @@ pub(super) enum Fault {
     Offline,
     /// From now on it is another file.
     Change(Vec<u8>),
+    /// From now on the same file has another tag, and this answer breaks off after so many bytes.
+    Retag(u64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +60,12 @@ pub(super) struct Server {
     pub(super) exposes: Cell<bool>,
     /// Whether its list of files has their SHA-256.
     pub(super) states: Cell<bool>,
+    /// How long the list takes, in milliseconds; the first so many answers are none.
+    pub(super) list: Cell<(f64, u32)>,
+    /// Whether it compresses what is not asked for by range, and tells the size of that; pages do not see how it is encoded.
+    pub(super) compresses: Cell<bool>,
+    /// Whether it lets nobody ask by range.
+    pub(super) refuses: Cell<bool>,
     pub(super) faults: RefCell<VecDeque<Fault>>,
     /// Who does not send this as the header `token` is refused.
     pub(super) token: RefCell<Option<String>>,
@@ -76,6 +84,9 @@ impl Server {
             ranges: Cell::new(true),
             exposes: Cell::new(true),
             states: Cell::new(true),
+            list: Cell::default(),
+            compresses: Cell::default(),
+            refuses: Cell::default(),
             faults: RefCell::default(),
             token: RefCell::default(),
             sent: Rc::default(),
@@ -98,15 +109,25 @@ impl Server {
         self.version.set(self.version.get() + 1);
     }
 
+    pub(super) fn retag(&self) {
+        self.version.set(self.version.get() + 1);
+    }
+
     /// Bytes of the file sent so far.
     pub(super) fn sent(&self) -> u64 {
         self.sent.get()
     }
 
-    fn list(&self) -> Reply {
+    async fn list(&self) -> Result<Reply> {
+        let (ms, failures) = self.list.get();
+        self.list.set((ms, failures.saturating_sub(1)));
+        self.time.sleep(ms).await;
+        if failures > 0 {
+            return Err(Error::new(Code::Network, "no list, as planned"));
+        }
         let json = format!(r#"[{{"path":"model.gguf","lfs":{{"oid":"{}"}}}}]"#, self.sha256());
         let status = if self.states.get() { 200 } else { 404 };
-        Reply { status, headers: Vec::new(), body: self.body(Rc::new(json.into_bytes()), 0, None, false) }
+        Ok(Reply { status, headers: Vec::new(), body: self.body(Rc::new(json.into_bytes()), 0, None, false) })
     }
 
     fn body(&self, bytes: Rc<Vec<u8>>, from: usize, cut: Option<(u64, End)>, counts: bool) -> Box<dyn Body> {
@@ -118,9 +139,13 @@ impl Server {
 
     fn answer(&self, ask: Ask<'_>) -> Result<Reply> {
         let unreachable = || Error::new(Code::Network, "no answer from hub.test, as planned");
+        if self.refuses.get() && ask.range.is_some() {
+            return Err(unreachable());
+        }
         let fault = self.faults.borrow_mut().pop_front().unwrap_or(Fault::None);
         match &fault {
             Fault::Change(file) => self.change(file.clone()),
+            Fault::Retag(_) => self.retag(),
             Fault::Unreachable => return Err(unreachable()),
             Fault::Offline => {
                 self.time.online.set(false);
@@ -160,8 +185,7 @@ impl Server {
                 body: self.body(Rc::new(b"asked for".to_vec()), 0, None, false),
             });
         }
-        let same = ask.if_range.is_none_or(|tag| Some(tag) == etag.as_deref());
-        let range = ask.range.filter(|_| self.ranges.get() && same && !matches!(fault, Fault::Whole));
+        let range = ask.range.filter(|_| self.ranges.get() && !matches!(fault, Fault::Whole));
         let (status, from, to) = match range {
             None => (200, 0, total),
             Some((from, _)) if from >= total => (416, total, total),
@@ -175,10 +199,11 @@ impl Server {
         if status == 206 && self.exposes.get() {
             header("content-range", format!("bytes {from}-{}/{total}", to - 1));
         }
-        header("content-length", (to - from).to_string());
+        let compressed = self.compresses.get() && ask.range.is_none();
+        header("content-length", if compressed { (to - from) / 2 } else { to - from }.to_string());
         let mut bytes = file[..to as usize].to_vec();
         let cut = match fault {
-            Fault::Reset(after) => Some((after, End::Error)),
+            Fault::Reset(after) | Fault::Retag(after) => Some((after, End::Error)),
             Fault::Stall(after) => Some((after, End::Never)),
             Fault::Truncate(after) => Some((after, End::Done)),
             Fault::Flip(at) => {
@@ -198,7 +223,7 @@ impl Transport for Server {
         Box::pin(async move {
             self.time.sleep(20.0).await;
             if ask.url.contains("/api/") {
-                return Ok(self.list());
+                return self.list().await;
             }
             if matches!(self.faults.borrow().front(), Some(Fault::Mute)) {
                 self.faults.borrow_mut().pop_front();

@@ -20,6 +20,8 @@ pub(super) struct Memory {
     pub(super) estimate: Cell<Option<u64>>,
     /// Whether the disk is so full that nothing is written at all.
     pub(super) full: Cell<bool>,
+    /// Milliseconds until what was deleted is free.
+    pub(super) late: Cell<f64>,
     /// After so many requests each, connections are lost, one after the other.
     pub(super) losses: RefCell<VecDeque<u64>>,
 }
@@ -34,6 +36,8 @@ struct Inner {
     records: RefCell<BTreeMap<String, Record>>,
     chunks: RefCell<BTreeMap<ChunkKey, Vec<u8>>>,
     quota: Cell<u64>,
+    /// Until when deleted bytes are still counted, and how many.
+    ghosts: RefCell<Vec<(f64, u64)>>,
 }
 
 impl Inner {
@@ -41,7 +45,7 @@ impl Inner {
         self.chunks.borrow().values().map(|c| c.len() as u64).sum()
     }
 
-    fn apply(&self, id: &str, edit: Edit) -> Result<()> {
+    fn apply(&self, id: &str, edit: Edit, (now, late): (f64, f64)) -> Result<()> {
         let Change { record, clear, put } = edit(self.records.borrow().get(id).cloned())?;
         let mut chunks = self.chunks.borrow().clone();
         chunks.retain(|key, _| {
@@ -57,8 +61,13 @@ impl Inner {
             chunk.read(&mut bytes);
             chunks.insert(key, bytes);
         }
-        if chunks.values().map(|c| c.len() as u64).sum::<u64>() > self.quota.get().max(self.used()) {
+        let used = chunks.values().map(|c| c.len() as u64).sum::<u64>();
+        let ghosts = self.ghosts.borrow().iter().filter(|g| g.0 > now).map(|g| g.1).sum::<u64>();
+        if used + ghosts > self.quota.get().max(self.used()) {
             return Err(quota_exceeded(""));
+        }
+        if used < self.used() {
+            self.ghosts.borrow_mut().push((now + late, self.used() - used));
         }
         *self.chunks.borrow_mut() = chunks;
         match record {
@@ -71,14 +80,19 @@ impl Inner {
 
 impl Memory {
     pub(super) fn new(time: Rc<Virtual>) -> Self {
-        let inner =
-            Inner { records: RefCell::default(), chunks: RefCell::default(), quota: Cell::new(u64::MAX) };
+        let inner = Inner {
+            records: RefCell::default(),
+            chunks: RefCell::default(),
+            quota: Cell::new(u64::MAX),
+            ghosts: RefCell::default(),
+        };
         Self {
             time,
             inner: Rc::new(inner),
             free_at: Cell::default(),
             estimate: Cell::default(),
             full: Cell::default(),
+            late: Cell::default(),
             losses: RefCell::default(),
         }
     }
@@ -136,13 +150,13 @@ impl Storage for Memory {
     fn change(&self, id: &str, edit: Edit) -> LocalBoxFuture<'static, Result<()>> {
         let (inner, id) = (Rc::clone(&self.inner), id.to_owned());
         // One after the other, as in a database.
-        let start = self.free_at.get().max(self.time.now());
+        let start = self.free_at.get().max(self.time.elapsed());
         self.free_at.set(start + 1.0 + self.time.pick(30) as f64);
-        let wait = self.time.sleep(self.free_at.get() - self.time.now());
-        let full = self.full.get();
+        let wait = self.time.sleep(self.free_at.get() - self.time.elapsed());
+        let (full, late, time) = (self.full.get(), self.late.get(), Rc::clone(&self.time));
         Box::pin(async move {
             wait.await;
-            if full { Err(quota_exceeded("")) } else { inner.apply(&id, edit) }
+            if full { Err(quota_exceeded("")) } else { inner.apply(&id, edit, (time.elapsed(), late)) }
         })
     }
 

@@ -12,6 +12,8 @@ use crate::source::world::Clock;
 
 pub(super) struct Virtual {
     now: Rc<Cell<f64>>,
+    /// By how much the time of day was set, in milliseconds.
+    pub(super) set: Rc<Cell<f64>>,
     random: Cell<u64>,
     timers: RefCell<Vec<Weak<Timer>>>,
     tasks: RefCell<Vec<LocalBoxFuture<'static, ()>>>,
@@ -29,6 +31,7 @@ impl Virtual {
     pub(super) fn new(seed: u64) -> Self {
         Self {
             now: Rc::new(Cell::new(1e12)),
+            set: Rc::default(),
             random: Cell::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
             timers: RefCell::default(),
             tasks: RefCell::default(),
@@ -110,6 +113,10 @@ impl Future for Sleep {
 
 impl Clock for Virtual {
     fn now(&self) -> f64 {
+        self.now.get() + self.set.get()
+    }
+
+    fn elapsed(&self) -> f64 {
         self.now.get()
     }
 
