@@ -96,7 +96,7 @@ test("unload and load again; an unloaded engine says so", async ({ page, hub }) 
   expect(got.answers[1]).toEqual(got.answers[0]);
   expect(got.answers[2]).toEqual(got.answers[0]);
   expect(got.codes).toEqual(["unloaded", "unloaded"]);
-  expect(hub.log.filter((r) => r.status === 200)).toHaveLength(1); // the second and third came from the cache
+  expect(hub.log.filter((r) => r.status === 206)).toHaveLength(1); // the second and third came from the cache
 });
 
 test("streams can be left, aborted and queued", async ({ page, hub }) => {

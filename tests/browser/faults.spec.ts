@@ -20,7 +20,7 @@ interface Plan {
   sha256: string | undefined;
   /** Every content that the file has had. */
   versions: Map<string, Buffer>;
-  how: { etag: string; ranges: boolean; listed: boolean };
+  how: { etag: string; ranges: boolean; listed: boolean; compress: boolean };
 }
 
 /** What one schedule has in store. */
@@ -29,7 +29,7 @@ function plan(hub: Hub, seed: number): Plan {
   const pick = (n: number): number => Math.floor(next() * n);
   const name = `seed-${seed}.gguf`;
   const file = tinyGguf(1000 + pick(60_000), seed);
-  const how = { etag: ["strong", "strong", "weak", "none"][pick(4)]!, ranges: pick(5) > 0, listed: pick(3) > 0 };
+  const how = { etag: ["strong", "strong", "weak", "none"][pick(4)]!, ranges: pick(5) > 0, listed: pick(3) > 0, compress: pick(5) === 0 };
   hub.put(name, file, how);
   const versions = new Map([[hub.sha256(name), file]]);
   const sha256 = pick(3) === 0 ? hub.sha256(name) : undefined;

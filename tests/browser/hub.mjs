@@ -19,13 +19,20 @@
 //   fault=slow&ms=N                 a pause of N milliseconds after every 32 KiB
 //
 // `put` adds or replaces a file and says how it is served; `plan` names the faults of the next answers for it, one each, as
-// objects: `{ fault: "reset", after: 5 }`; `{ fault: "change", bytes }` replaces the file first.
+// objects: `{ fault: "reset", after: 5 }`; `{ fault: "change", bytes }` replaces the file first. How a file is served:
+//   etag: "strong" | "weak" | "none" | "fresh"  another one with each answer
+//   ranges: false      the whole file, whatever is asked for
+//   listed: false      no SHA-256 in the list
+//   compress: true     gzip where no range is asked for
+//   exposes: false     pages see no headers but those that they always may
+//   refuses: true      no leave to ask by range
 
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as sleep } from "node:timers/promises";
+import { gzipSync } from "node:zlib";
 
 const CHUNK = 32 * 1024;
 const EXPOSED = "Accept-Ranges, Content-Length, Content-Range, ETag, Location, X-Linked-ETag, X-Linked-Size";
@@ -50,11 +57,11 @@ export async function startHub(files) {
   const answered = new Map();
   let cdn = "";
 
-  function put(name, file, { etag = "strong", ranges = true, listed = true } = {}) {
+  function put(name, file, { etag = "strong", ranges = true, listed = true, compress = false, exposes = true, refuses = false } = {}) {
     const bytes = typeof file === "string" ? readFileSync(file) : Buffer.from(file);
     const sha256 = createHash("sha256").update(bytes).digest("hex");
     const tags = { strong: `"${sha256}"`, weak: `W/"${sha256}"`, none: undefined };
-    served.set(name, { bytes, sha256, tag: tags[etag], how: { etag, ranges, listed }, plan: served.get(name)?.plan ?? [] });
+    served.set(name, { bytes, sha256, tag: tags[etag], how: { etag, ranges, listed, compress, exposes, refuses }, plan: served.get(name)?.plan ?? [] });
   }
   for (const [name, file] of Object.entries(files)) put(name, file);
 
@@ -109,14 +116,19 @@ export async function startHub(files) {
       send(refusal, { ...cors, "Content-Type": "text/plain", ...(wait ? { "Retry-After": String(wait) } : {}) });
       return response.end("asked for\n");
     }
-    const { bytes, tag, how } = served.get(name);
+    const { bytes, how } = served.get(name);
+    const tag = how.etag === "fresh" ? `"${log.length}"` : served.get(name).tag;
+    if (how.refuses && request.headers.range) {
+      send(200);
+      return response.end();
+    }
+    if (!how.exposes) delete cors["Access-Control-Expose-Headers"];
     const whole = fault === "truncate" ? bytes.subarray(0, after) : bytes;
     const headers = {
       ...(fault === "no-cors" ? {} : cors), "Content-Type": "application/octet-stream", "Cache-Control": "no-store",
       ...(how.ranges ? { "Accept-Ranges": "bytes" } : {}), ...(tag ? { ETag: tag } : {}),
     };
-    const ifRange = request.headers["if-range"];
-    const ranged = how.ranges && fault !== "whole" && (ifRange === undefined || ifRange === tag);
+    const ranged = how.ranges && fault !== "whole";
     const range = ranged ? parseRange(request.headers.range, whole.length) : undefined;
     if (range === null) {
       send(416, { ...headers, "Content-Range": `bytes */${whole.length}` });
@@ -124,6 +136,10 @@ export async function startHub(files) {
     }
     const { start, end } = range ?? { start: 0, end: whole.length - 1 };
     let body = whole.subarray(start, end + 1);
+    if (how.compress && !request.headers.range) {
+      body = gzipSync(body);
+      headers["Content-Encoding"] = "gzip";
+    }
     send(range ? 206 : 200, { ...headers, "Content-Length": String(body.length), ...(range ? { "Content-Range": `bytes ${start}-${end}/${whole.length}` } : {}) });
     if (request.method === "HEAD") return response.end();
 
