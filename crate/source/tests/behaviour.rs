@@ -202,7 +202,10 @@ fn a_hub_may_be_slow_to_say_what_a_file_should_be() {
     // Never: the file is taken as it is, and that is said.
     for (ms, failures) in [(100_000.0, 0), (0.0, 9)] {
         let report = slow(ms, failures).run().unwrap();
-        assert_eq!((report.kept.as_deref(), report.notices), (Some("model"), vec!["unverified".to_owned()]));
+        assert_eq!(
+            (report.kept.as_deref(), report.notices),
+            (Some("model"), vec!["unverified: model.gguf".to_owned()])
+        );
     }
 }
 

@@ -196,7 +196,7 @@ impl Bench {
                     Notice::OtherTab(bytes, total) => told.others.push((bytes, total)),
                     Notice::NotCached(e) => told.notices.push(e.code().to_string()),
                     Notice::Restarted(e) => told.notices.push(e.code().to_string()),
-                    Notice::Unverified(_) => told.notices.push("unverified".into()),
+                    Notice::Unverified(name) => told.notices.push(format!("unverified: {name}")),
                     Notice::Evicted(name) => told.notices.push(name),
                 }
             }
