@@ -1,49 +1,9 @@
-// How answers are shown, whatever a model says: the package is replaced by one that answers by script.
+// How answers are shown, whatever a model says.
 
-import type { Page } from "@playwright/test";
-import { ask, expect, loadUrl, ready, test } from "./fixtures.ts";
+import { ask, expect, test } from "./fixtures.ts";
+import { requests, script, start, useScript } from "./scripted.ts";
 
-type Step = { text: string } | { thought: string } | { wait: string } | { fail: [code: string, message: string] };
-
-const SCRIPTED_PACKAGE = `
-  export class QwenletError extends Error {
-    constructor(code, message) { super(message); this.code = code; }
-  }
-  export const CATALOGUE = [];
-  export const Cache = { list: async () => [], delete: async () => true };
-  async function* answer() {
-    for (const step of window.steps) {
-      if (step.wait) while (!window[step.wait]) await new Promise((resolve) => setTimeout(resolve, 10));
-      if (step.fail) throw new QwenletError(...step.fail);
-      if (step.thought) yield { choices: [{ index: 0, delta: { reasoning_content: step.thought }, finish_reason: null, token_ids: [1] }] };
-      if (step.text) yield { choices: [{ index: 0, delta: { content: step.text }, finish_reason: null, token_ids: [1] }] };
-    }
-    yield { choices: [{ index: 0, delta: {}, finish_reason: "stop" }], stats: { decode_tokens: 10, decode_seconds: 2 } };
-  }
-  export class Engine {
-    info = { architecture: "qwen3", quantization: "Q8_0", parameters: 1e6, contextLength: 512, trainedContextLength: 512, backend: "cpu",
-      adapter: "scripted", why: "Scripted.", memoryBytes: 1, features: [], supportsTools: false, supportsThinking: true };
-    chat = { completions: { create: async (request) => { window.requests.push(request); return answer(); } } };
-    static async load() { window.loads = (window.loads ?? 0) + 1; return new Engine(); }
-    static async probe() { return { webgpu: { available: false, reason: "scripted" } }; }
-    async unload() {}
-  }`;
-
-test.use({ serviceWorkers: "block" });
-
-test.beforeEach(async ({ page, site }) => {
-  await page.route("**/pkg/index.js", (route) => route.fulfill({ contentType: "text/javascript", body: SCRIPTED_PACKAGE }));
-  await page.addInitScript(() => Object.assign(window, { requests: [], steps: [] }));
-  await page.goto(site.url);
-});
-
-const script = (page: Page, ...steps: Step[]) => page.evaluate((s) => Object.assign(window, { steps: s }), steps);
-const requests = (page: Page) => page.evaluate(() => (window as unknown as { requests: Record<string, unknown>[] }).requests);
-
-async function start(page: Page, site: { url: string }): Promise<void> {
-  await loadUrl(page, `${site.url}model.gguf`);
-  await ready(page);
-}
+useScript();
 
 test("a growing answer keeps what is finished: only its end is rendered again", async ({ page, site }) => {
   await start(page, site);
@@ -136,15 +96,4 @@ test("settings reach the request; leaving out the oldest is the visitor's choice
   expect(first).toMatchObject({ temperature: 0.5, top_k: 20, enable_thinking: false, overflow: "error", messages: [{ role: "system", content: "Be brief." }, { role: "user", content: "Long" }] });
   expect(first).not.toHaveProperty("top_p");
   expect(second).toMatchObject({ overflow: "drop-oldest" });
-});
-
-test("two tabs keep their own conversations", async ({ page, context, site }) => {
-  await start(page, site);
-  await script(page, { text: "One." });
-  await ask(page, "In the first tab");
-  const other = await context.newPage();
-  await other.goto(site.url);
-  await expect(other.locator(".message")).toHaveCount(0);
-  await page.reload();
-  await expect(page.locator(".message.user")).toHaveText("In the first tab");
 });

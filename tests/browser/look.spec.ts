@@ -27,6 +27,7 @@ def scattering(wavelength_nm: float) -> float:
 /** Puts a conversation where the page will find it. */
 const keepChat = (page: Page, messages: object[]) => page.evaluate((kept) => {
   for (const key of Object.keys(localStorage)) if (key.startsWith("qwenlet.chat.")) localStorage.removeItem(key);
+  sessionStorage.setItem("qwenlet.shown", JSON.stringify("qwenlet.chat.test"));
   addEventListener("pagehide", () => localStorage.setItem("qwenlet.chat.test", JSON.stringify({ updated: Date.now() + 1e9, messages: kept })));
 }, messages);
 

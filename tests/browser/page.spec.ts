@@ -58,7 +58,7 @@ test("on the GPU where that is asked for, and then on the processor", async ({ p
   await expect(page.locator(".message.assistant .stats")).toHaveCount(2);
 });
 
-test("stop, regenerate, new chat, undo", async ({ page, hub, site }) => {
+test("stop, regenerate, new chat, and back to the old one", async ({ page, hub, site }) => {
   await page.goto(site.url);
   await fixSettings(page, { seed: 3 });
   await loadUrl(page, hub.directUrl(QWEN3));
@@ -85,7 +85,7 @@ test("stop, regenerate, new chat, undo", async ({ page, hub, site }) => {
 
   await page.getByRole("button", { name: "New chat" }).click();
   await expect(page.locator(".message")).toHaveCount(0);
-  await page.getByRole("button", { name: "Undo" }).click();
+  await page.getByRole("button", { name: "Go back" }).click();
   await expect(page.locator(".message")).toHaveCount(2);
 });
 

@@ -61,8 +61,8 @@ export class Conversation {
     this.toEnd();
   }
 
-  /** Adds an answer's article and returns what fills it. `finish` replaces it by its final form. */
-  live(message: Message): LiveAnswer & { finish(): void } {
+  /** Adds an answer's article and returns what fills it. `finish` replaces it by its final form, if it is still shown. */
+  live(message: Message): LiveAnswer & { finish(): boolean } {
     this.list.querySelector(".empty")?.remove();
     const waiting = el("div", { className: "waiting" }, el("i"), el("i"), el("i"));
     const note = el("p", { className: "note" });
@@ -93,11 +93,13 @@ export class Conversation {
         stream.push(delta);
       },
       finish: () => {
+        if (!node.isConnected) return false;
         stream.finish();
         node.replaceWith(this.article(message, true));
         this.follow();
         if (message.end === "stopped") announce("Stopped.");
         else if (!message.failure) announce("Answer complete.");
+        return true;
       },
     };
   }

@@ -27,6 +27,7 @@ export function byId<T extends HTMLElement = HTMLElement>(id: string): T {
 const PATHS = {
   copy: "M9 9h10v11H9zM5 15V4h10",
   retry: "M19 12a7 7 0 1 1-2.2-5.1M19 4v4h-4",
+  download: "M12 4v11m-5-4.5 5 4.5 5-4.5M5 20h14",
   trash: "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13",
   check: "m5 13 4 4L19 7",
 } as const;

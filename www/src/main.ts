@@ -2,6 +2,7 @@
 
 import { Cache, Engine, type CachedModel } from "qwenlet";
 import { choiceOf } from "./catalogue.js";
+import { ChatSheet } from "./chats.js";
 import { Conversation, WELCOME } from "./conversation.js";
 import { demoChoice, demoWelcome, RealModels } from "./demo.js";
 import { announce, button, byId } from "./dom.js";
@@ -12,14 +13,18 @@ import { fromFiles, Models } from "./models.js";
 import { registerServiceWorker } from "./offline.js";
 import { Session, type Choice } from "./session.js";
 import { SettingsSheet } from "./settings.js";
-import { ChatStore, loadModel, loadSettings, loadTheme, saveModel, saveSettings, saveTheme, type Message } from "./store.js";
+import { Chat, loadModel, loadSettings, loadTheme, saveModel, saveSettings, saveTheme, type Message } from "./store.js";
 
 const session = new Session();
 const settings = loadSettings();
-const chat = await ChatStore.open();
+/** The conversation that is shown. */
+let chat = await Chat.open();
+/** Those that this tab keeps from others: that one, one whose answer is just ending, and what storage had no room for. */
+const held = new Set([chat]);
+let writing: Chat | undefined;
 let lastChoice: Choice | undefined;
 let warnedAboutStorage = false;
-/** The message was sent while the model was still loading. */
+/** The message was sent while the model was still loading, or another conversation's answer ending. */
 let sendWhenReady = false;
 
 const message = byId<HTMLTextAreaElement>("message");
@@ -35,6 +40,7 @@ const conversation = new Conversation({
   failureActions: (failed) => explainedActions(failed).map((action, i) => button(ACTION_LABELS[action], () => act(action), i === 0 ? "primary" : "")),
 });
 const sheet = new SettingsSheet(settings, () => saveSettings(settings));
+const chats = new ChatSheet({ held: () => [...held], shown: () => chat, onOpen: openChat, onDelete: deleteChat });
 const models = new Models(
   {
     onChoose: (choice) => void load(choice),
@@ -71,8 +77,9 @@ function refresh(status?: string): void {
   byId("send").hidden = session.isAnswering;
   byId<HTMLButtonElement>("send").disabled = !(engine || session.isLoading) || message.value.trim() === "";
   byId("toy").hidden = !(engine && session.choice?.demo && chat.messages.length > 0);
+  const waits = sendWhenReady ? (session.isLoading ? "Sent as soon as the model is ready" : "Sent as soon as the last answer has stopped") : undefined;
   const where = engine && (engine.info.backend === "webgpu" ? `On the GPU (${engine.info.adapter})` : `On the processor (${engine.info.adapter})`);
-  byId("status").textContent = status ?? where ?? (session.isLoading ? (sendWhenReady ? "Sent as soon as the model is ready" : "") : "No model is loaded");
+  byId("status").textContent = waits ?? status ?? where ?? (session.isLoading ? "" : "No model is loaded");
   byId("status").title = engine?.info.why ?? "";
 }
 
@@ -82,10 +89,67 @@ function offerMessage(): void {
   if (free && matchMedia("(pointer: fine)").matches) message.focus();
 }
 
-function save(): void {
-  if (chat.save() || warnedAboutStorage) return;
-  warnedAboutStorage = true;
-  showNotice("This browser does not keep the conversation: its storage is full or switched off. It lasts until the page is closed.");
+function save(which: Chat): boolean {
+  const kept = which.save();
+  if (!kept && !warnedAboutStorage) {
+    const text = "This browser does not keep the conversation: its storage is full or switched off. It lasts until the page is closed, and can be exported.";
+    showNotice(text, ["Chats", () => void chats.open()]);
+  }
+  warnedAboutStorage = !kept;
+  return kept;
+}
+
+// --- Conversations
+
+/** Shows another conversation. An answer under way is stopped, and ends in the one that it belongs to. */
+function enter(next: Chat): void {
+  session.stop();
+  sendWhenReady = false;
+  const left = chat;
+  chat = next;
+  held.add(chat);
+  chat.show();
+  if (left !== writing) leave(left);
+  showModels(false);
+  conversation.show(chat.messages);
+  refresh();
+}
+
+function leave(left: Chat): void {
+  if (left === chat || !save(left)) return;
+  held.delete(left);
+  left.close();
+}
+
+/** Gives false where another tab has it open. */
+async function openChat(key: string): Promise<boolean> {
+  if (key === chat.key) {
+    showModels(false);
+    return true;
+  }
+  const next = [...held].find((one) => one.key === key) ?? (await Chat.at(key));
+  if (next) enter(next);
+  return next !== undefined;
+}
+
+/** Gives false where another tab has it open. */
+async function deleteChat(key: string): Promise<boolean> {
+  const gone = [...held].find((one) => one.key === key) ?? (await Chat.at(key));
+  if (!gone) return false;
+  gone.delete();
+  if (gone === chat) enter(await Chat.fresh());
+  else if (gone !== writing) leave(gone);
+  return true;
+}
+
+async function newChat(): Promise<void> {
+  const left = chat;
+  if (left.messages.length > 0) enter(await Chat.fresh());
+  showModels(false);
+  message.focus();
+  if (left === chat) return;
+  const back = showNotice("The last chat is kept under Chats.", ["Go back", () => void openChat(left.key)]);
+  setTimeout(() => back.remove(), 12_000);
 }
 
 // --- Loading
@@ -182,10 +246,10 @@ async function storedModels(): Promise<CachedModel[]> {
 async function send(): Promise<void> {
   const text = message.value.trim();
   sendWhenReady = false;
-  if (!text || session.isAnswering) return;
-  if (!session.engine) {
-    sendWhenReady = session.isLoading;
-    if (session.isLoading) refresh();
+  if (!text || (session.isAnswering && writing === chat)) return;
+  if (!session.engine || session.isAnswering) {
+    sendWhenReady = session.isLoading || session.isAnswering;
+    if (sendWhenReady) refresh();
     else showModels(true);
     return;
   }
@@ -209,26 +273,32 @@ async function regenerate(dropOldest = false): Promise<void> {
 }
 
 async function answer(dropOldest = false): Promise<void> {
-  const history = [...chat.messages];
+  const current = chat;
+  const history = [...current.messages];
   const reply: Message = { role: "assistant", content: "" };
-  chat.messages.push(reply);
-  save();
+  current.messages.push(reply);
+  writing = current;
+  save(current);
   const live = conversation.live(reply);
-  const saving = setInterval(save, 2000);
+  const saving = setInterval(() => save(current), 2000);
   let shown = 0;
   const done = session.answer(history, reply, settings, dropOldest, live, (tokens, perSecond) => {
     if (performance.now() - shown < 100) return;
     shown = performance.now();
-    refresh(`${format.rate(perSecond)} tok/s · ${format.count(tokens)} tokens`);
+    if (current === chat) refresh(`${format.rate(perSecond)} tok/s · ${format.count(tokens)} tokens`);
   });
   refresh("Reading the conversation");
   await done;
   clearInterval(saving);
   if (reply.failure && ["device-lost", "gpu", "out-of-memory", "unloaded", "internal"].includes(reply.failure.code)) await drop();
-  save();
-  live.finish();
+  writing = undefined;
+  save(current);
+  leave(current);
+  // Who left meanwhile and came back sees it as it was then.
+  if (current === chat && !live.finish()) conversation.show(chat.messages);
   refresh();
   offerMessage();
+  if (sendWhenReady && session.engine) await send();
 }
 
 /** Gives up an engine that a failure left unusable. */
@@ -245,22 +315,6 @@ function explainedActions(failed: Message): Action[] {
   if (code === "context-full") return ["drop-oldest", "new-chat"];
   if (code === "invalid-argument" || code === "template") return ["settings", "regenerate"];
   return session.engine ? ["regenerate"] : code === "gpu" || code === "device-lost" ? ["regenerate", "cpu"] : ["regenerate"];
-}
-
-function newChat(): void {
-  session.stop();
-  const old = chat.messages.splice(0);
-  showModels(false);
-  conversation.show(chat.messages);
-  save();
-  message.focus();
-  if (old.length === 0) return;
-  const undo = showNotice("Started a new chat.", ["Undo", () => {
-    chat.messages.unshift(...old);
-    save();
-    conversation.show(chat.messages);
-  }]);
-  setTimeout(() => undo.remove(), 12_000);
 }
 
 function act(action: Action): void {
@@ -286,7 +340,7 @@ function act(action: Action): void {
       if (lastChoice) void load(lastChoice);
       break;
     case "new-chat":
-      newChat();
+      void newChat();
       break;
     case "settings":
       sheet.open(session.engine?.info.supportsThinking ?? false);
@@ -317,16 +371,17 @@ byId("skip").onclick = (event) => {
   event.preventDefault();
   (byId("models").hidden === false ? byId("models-title") : message).focus();
 };
-byId("new-chat").onclick = newChat;
+byId("new-chat").onclick = () => void newChat();
+byId("chats-button").onclick = () => void chats.open();
 byId("settings-button").onclick = () => sheet.open(session.engine?.info.supportsThinking ?? false);
 byId("toy-models").onclick = () => showModels(true);
 byId("model-button").onclick = () => showModels(byId("models").hidden !== false);
 document.addEventListener("keydown", (event) => {
-  if (event.key !== "Escape" || event.defaultPrevented || byId<HTMLDialogElement>("settings").open) return;
+  if (event.key !== "Escape" || event.defaultPrevented || document.querySelector("dialog[open]")) return;
   if (session.isAnswering) session.stop();
   else if (byId("models").hidden === false && (session.engine || session.isLoading)) showModels(false);
 });
-addEventListener("pagehide", () => chat.save());
+addEventListener("pagehide", () => held.forEach((one) => one.save()));
 
 function applyTheme(theme: "light" | "dark"): void {
   document.documentElement.dataset["theme"] = theme;
@@ -362,6 +417,7 @@ addEventListener("drop", (event) => {
 
 // --- Start
 
+chat.show();
 conversation.show(chat.messages);
 refresh();
 await begin(); // before the page's files are fetched once more, to be kept

@@ -1,4 +1,5 @@
-// What is kept on this device between visits: the conversation, the settings, which model was last used.
+// What is kept on this device between visits: the conversations, the settings, which model was last used. What is kept
+// for a tab alone: which conversation it shows, and a message not yet sent.
 //
 // A conversation belongs to one tab at a time (a Web Lock says which), so that two tabs never overwrite each other's.
 
@@ -50,10 +51,15 @@ const CHAT = "qwenlet.chat.";
 const SETTINGS = "qwenlet.settings";
 const MODEL = "qwenlet.model";
 const THEME = "qwenlet.theme";
+/** Of this tab, in the storage that a reload keeps. */
+const SHOWN = "qwenlet.shown";
+const DRAFT = "qwenlet.draft";
 
-function read<T>(key: string): T | undefined {
+type Area = "localStorage" | "sessionStorage";
+
+function read<T>(key: string, area: Area = "localStorage"): T | undefined {
   try {
-    const text = localStorage.getItem(key);
+    const text = window[area].getItem(key);
     return text === null ? undefined : (JSON.parse(text) as T);
   } catch (error) {
     console.warn(`qwenlet: ${key} could not be read`, error);
@@ -62,10 +68,10 @@ function read<T>(key: string): T | undefined {
 }
 
 /** Whether it was kept; storage can be full or switched off. */
-function write(key: string, value: unknown): boolean {
+function write(key: string, value: unknown, area: Area = "localStorage"): boolean {
   try {
-    if (value === undefined) localStorage.removeItem(key);
-    else localStorage.setItem(key, JSON.stringify(value));
+    if (value === undefined) window[area].removeItem(key);
+    else window[area].setItem(key, JSON.stringify(value));
     return true;
   } catch (error) {
     console.warn(`qwenlet: ${key} could not be kept`, error);
@@ -79,50 +85,149 @@ export const loadModel = (): LastModel | undefined => read<LastModel>(MODEL);
 export const saveModel = (model: LastModel | undefined): boolean => write(MODEL, model);
 export const loadTheme = (): "light" | "dark" | undefined => read(THEME);
 export const saveTheme = (theme: "light" | "dark"): boolean => write(THEME, theme);
+export const loadDraft = (): string => read<string>(DRAFT, "sessionStorage") ?? "";
+export const saveDraft = (text: string): boolean => write(DRAFT, text || undefined, "sessionStorage");
 
-function chatKeys(): string[] {
-  try {
-    return Object.keys(localStorage).filter((key) => key.startsWith(CHAT));
-  } catch (error) {
-    console.warn("qwenlet: storage is switched off", error);
-    return [];
-  }
-}
-
-interface Stored {
+export interface StoredChat {
+  /** When something was last said, milliseconds since 1970. */
   updated: number;
   messages: Message[];
 }
 
-/** The conversation of this tab. */
-export class ChatStore {
-  private constructor(private readonly key: string, readonly messages: Message[]) {}
+/** How long a page that is being left may take to let go of its conversation; milliseconds. */
+const LEAVING = 1000;
 
-  /** The last conversation that no other tab has open, or a new one. */
-  static async open(): Promise<ChatStore> {
-    const stored = chatKeys().map((key) => ({ key, chat: read<Stored>(key) })).sort((a, b) => (b.chat?.updated ?? 0) - (a.chat?.updated ?? 0));
-    for (const { key, chat } of stored) {
-      if (chat && Array.isArray(chat.messages) && (await hold(key))) return new ChatStore(key, chat.messages);
-    }
-    const key = CHAT + crypto.getRandomValues(new Uint32Array(2)).join("-"); // randomUUID wants a secure context
-    await hold(key);
-    return new ChatStore(key, []);
+/** A conversation that this tab has open. */
+export class Chat {
+  private saved: string;
+  private deleted = false;
+
+  private constructor(private name: string, private readonly stored: StoredChat, private readonly release: () => void) {
+    this.saved = said(stored);
   }
 
-  /** Whether it was kept. */
+  /** The one that this tab showed last; in a new tab the last of all. A new one where another tab has it open. */
+  static async open(): Promise<Chat> {
+    const shown = read<string>(SHOWN, "sessionStorage");
+    const chat = shown === undefined ? await Chat.at(storedChats()[0]?.key ?? newKey()) : await Chat.at(shown, LEAVING);
+    return chat ?? Chat.fresh();
+  }
+
+  static async fresh(): Promise<Chat> {
+    const key = newKey();
+    return (await Chat.at(key)) ?? new Chat(key, { updated: 0, messages: [] }, () => {});
+  }
+
+  /** Undefined where another tab has it open, and does not let go of it within `wait` milliseconds. */
+  static async at(key: string, wait = 0): Promise<Chat | undefined> {
+    const release = await hold(key, wait);
+    return release && new Chat(key, readChat(key) ?? { updated: 0, messages: [] }, release);
+  }
+
+  get key(): string {
+    return this.name;
+  }
+
+  get messages(): Message[] {
+    return this.stored.messages;
+  }
+
+  get updated(): number {
+    return this.stored.updated;
+  }
+
+  content(): StoredChat {
+    return { ...this.stored, updated: this.updated || Date.now() };
+  }
+
+  /** Makes it the one that a reload of this tab shows. */
+  show(): void {
+    write(SHOWN, this.name, "sessionStorage");
+  }
+
+  /** Whether it is kept. */
   save(): boolean {
-    const stored: Stored = { updated: Date.now(), messages: this.messages };
-    return write(this.key, this.messages.length ? stored : undefined);
+    const now = said(this.stored);
+    if (this.deleted || now === this.saved) return true;
+    // Without locks another tab can have gone on with it: each then has its own.
+    const other = navigator.locks ? undefined : readChat(this.name);
+    if (other && other.updated !== this.updated) {
+      this.name = newKey();
+      this.show();
+    }
+    const before = this.updated;
+    this.stored.updated = Date.now();
+    const kept = write(this.name, this.stored);
+    if (kept) this.saved = now;
+    else this.stored.updated = before;
+    return kept;
+  }
+
+  delete(): void {
+    this.deleted = true;
+    write(this.name, undefined);
+  }
+
+  /** Lets other tabs have it. */
+  close(): void {
+    this.release();
   }
 }
 
-/** Takes the lock for as long as this page lives. */
-async function hold(name: string): Promise<boolean> {
-  if (!navigator.locks) return true; // not a secure context: one tab is assumed
+/** All but the time, to tell whether anything changed. */
+function said({ updated: _, ...rest }: StoredChat): string {
+  return JSON.stringify(rest);
+}
+
+function newKey(): string {
+  return CHAT + crypto.getRandomValues(new Uint32Array(2)).join("-"); // randomUUID wants a secure context
+}
+
+function readChat(key: string): StoredChat | undefined {
+  const chat = read<StoredChat>(key);
+  return chat && Array.isArray(chat.messages) ? { ...chat, updated: chat.updated ?? 0 } : undefined;
+}
+
+/** Every conversation that is kept on this device, the last first. */
+export function storedChats(): (StoredChat & { key: string })[] {
+  let keys: string[] = [];
+  try {
+    keys = Object.keys(localStorage).filter((key) => key.startsWith(CHAT));
+  } catch (error) {
+    console.warn("qwenlet: storage is switched off", error);
+  }
+  const chats = keys.flatMap((key) => {
+    const chat = readChat(key);
+    return chat ? [{ ...chat, key }] : [];
+  });
+  return chats.sort((a, b) => b.updated - a.updated);
+}
+
+/** Keeps a conversation that no tab has open; whether there was room. */
+export function addChat(chat: StoredChat): boolean {
+  return write(newKey(), chat);
+}
+
+/** The keys of conversations that some tab has open. */
+export async function openChats(): Promise<Set<string>> {
+  try {
+    const { held = [] } = await navigator.locks.query();
+    return new Set(held.map(({ name }) => name ?? ""));
+  } catch {
+    return new Set(); // they are found out when they are opened
+  }
+}
+
+/** Takes the lock, for which it waits so many milliseconds; gives what releases it, undefined where another page has it. */
+async function hold(name: string, wait: number): Promise<(() => void) | undefined> {
+  if (!navigator.locks) return () => {}; // not a secure context
   return new Promise((resolve) => {
-    void navigator.locks.request(name, { ifAvailable: true }, (lock) => {
-      resolve(lock !== null);
-      return lock ? new Promise<never>(() => {}) : undefined;
-    });
+    const options = wait ? { signal: AbortSignal.timeout(wait) } : { ifAvailable: true };
+    const held = (lock: Lock | null): Promise<void> | undefined => lock ? new Promise((release) => resolve(release)) : undefined;
+    navigator.locks.request(name, options, held).then(
+      () => resolve(undefined),
+      // Where site data is blocked there are no locks, nor anything that another tab could overwrite.
+      (error: unknown) => resolve(error instanceof DOMException && error.name === "TimeoutError" ? undefined : () => {}),
+    );
   });
 }
