@@ -40,6 +40,27 @@ test("a code block as it grows, with its language, and the blocks around it", as
   await expect(page.locator(".message .stats")).toContainText("5 tok/s");
 });
 
+for (const [what, text] of [["dashes", "- ".repeat(1187)], ["quotes", ">".repeat(2000)]] as const) {
+  test(`an answer of nothing but ${what} is shown, ends, and does not keep the page from opening again`, async ({ page, site }) => {
+    await start(page, site);
+    const half = text.length / 2;
+    await script(page, { text: text.slice(0, half) }, { wait: "more" }, { text: text.slice(half) }, { text: "x" });
+    await page.getByLabel("Message", { exact: true }).fill("Go on");
+    await page.keyboard.press("Enter");
+    await expect(page.locator(".message[aria-busy] .waiting")).toHaveCount(0);
+    await page.evaluate(() => Object.assign(window, { more: true }));
+    const answer = page.locator(".message.assistant:not([aria-busy]) .prose");
+    await expect(answer).toHaveText(/x\s*$/);
+    await expect(page.getByRole("button", { name: "Send" })).toBeVisible();
+    await page.reload();
+    await expect(answer).toHaveText(/x\s*$/);
+    await start(page, site);
+    await script(page, { text: "All is well." });
+    await ask(page, "And now?");
+    await expect(answer.last()).toHaveText("All is well.");
+  });
+}
+
 test("thoughts stand apart from the answer, and are not sent again", async ({ page, site }) => {
   await start(page, site);
   await script(page, { thought: "I ponder " }, { thought: "this, then" }, { text: "The " }, { text: "answer." });

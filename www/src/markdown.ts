@@ -54,9 +54,29 @@ function codeBlock(token: Tokens.Code): HTMLElement {
   );
 }
 
-/** One top-level block. Code is built directly, the rest goes through both libraries. */
+/** The blocks of a text. One that nests deeper than the parser's stack can follow, as models write when they go round in circles, is one. */
+function blocks(text: string): Token[] {
+  try {
+    return marked.lexer(text);
+  } catch (error) {
+    console.warn("qwenlet: shown as it was written", error);
+    return [{ type: "plain", raw: text }];
+  }
+}
+
+/** One top-level block, as it was written where it cannot be rendered. */
 function renderBlock(token: Token): Node {
-  if (token.type === "code") return codeBlock(token as Tokens.Code);
+  try {
+    if (token.type === "code") return codeBlock(token as Tokens.Code);
+    if (token.type !== "plain") return richBlock(token);
+  } catch (error) {
+    console.warn("qwenlet: shown as it was written", error);
+  }
+  return el("p", { className: "plain" }, token.raw);
+}
+
+/** Goes through both libraries. */
+function richBlock(token: Token): Node {
   const html = marked.parser([token]);
   const fragment = purifier.sanitize(html, { ...ALLOWED, RETURN_DOM_FRAGMENT: true });
   for (const table of fragment.querySelectorAll("table")) {
@@ -71,7 +91,7 @@ function renderBlock(token: Token): Node {
 
 /** Renders a finished text. */
 export function render(text: string, into: HTMLElement): void {
-  into.replaceChildren(...marked.lexer(text).map(renderBlock));
+  into.replaceChildren(...blocks(text).map(renderBlock));
 }
 
 /**
@@ -99,7 +119,7 @@ export class StreamRenderer {
   finish(): void {
     cancelAnimationFrame(this.frame);
     this.frame = 0;
-    for (const token of marked.lexer(this.text.slice(this.settled))) this.announce(token);
+    for (const token of blocks(this.text.slice(this.settled))) this.announce(token);
     render(this.text, this.into);
   }
 
@@ -115,7 +135,7 @@ export class StreamRenderer {
     }
     this.frame = 0;
     const start = performance.now();
-    const tokens = marked.lexer(this.text.slice(this.settled));
+    const tokens = blocks(this.text.slice(this.settled));
     // Trailing blank lines do not end a block: a list goes on after one.
     let last = tokens.length - 1;
     while (last > 0 && tokens[last]!.type === "space") last--;
