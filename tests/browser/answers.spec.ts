@@ -1,5 +1,6 @@
 // How answers are shown, whatever a model says.
 
+import type { Page } from "@playwright/test";
 import { ask, expect, test } from "./fixtures.ts";
 import { requests, script, start, useScript } from "./scripted.ts";
 
@@ -97,6 +98,95 @@ test("an engine that dies takes nothing along: the text stays, also after a relo
   await answer.getByRole("button", { name: "Try again" }).click(); // loads the model again by itself
   await expect(answer.locator(".prose")).toHaveText("A whole answer.");
   await expect(answer.getByRole("alert")).toHaveCount(0);
+});
+
+const answer = (page: Page) => page.locator(".message.assistant:not([aria-busy]) .prose");
+const stepper = (page: Page) => page.locator(".versions");
+
+test("an answer made anew keeps the one before it, and both stay after a reload", async ({ page, site }) => {
+  await start(page, site);
+  await script(page, { text: "First answer." });
+  await ask(page, "A question");
+  await expect(stepper(page)).toHaveCount(0);
+  await script(page, { text: "Second answer." });
+  await page.getByRole("button", { name: "Regenerate" }).click();
+  await expect(answer(page)).toHaveText("Second answer.");
+  await expect(stepper(page)).toHaveText("2 of 2");
+  await page.getByRole("button", { name: "Earlier version" }).click();
+  await expect(answer(page)).toHaveText("First answer.");
+  await expect(page.getByRole("button", { name: "Earlier version" })).toBeDisabled();
+  await expect(page.getByRole("button", { name: "Later version" })).toBeFocused();
+  await page.reload();
+  await expect(answer(page)).toHaveText("First answer.");
+  await expect(stepper(page)).toHaveText("1 of 2");
+  await page.getByRole("button", { name: "Later version" }).click();
+  await expect(answer(page)).toHaveText("Second answer.");
+  // The model is shown the one that stands there.
+  await page.getByRole("button", { name: "Earlier version" }).click();
+  await start(page, site);
+  await script(page, { text: "Third." });
+  await ask(page, "Another question");
+  expect((await requests(page)).at(-1)).toMatchObject({ messages: [{ content: "A question" }, { content: "First answer." }, { content: "Another question" }] });
+});
+
+test("an answer that is made anew and comes to nothing leaves the one before in its place", async ({ page, site }) => {
+  await start(page, site);
+  await script(page, { text: "A good answer." });
+  await ask(page, "A question");
+  const regenerate = page.getByRole("button", { name: "Regenerate" });
+  await script(page, { fail: ["context-full", "700 tokens, and there is room for 512."] });
+  await regenerate.click();
+  await expect(page.locator("#notices").getByRole("alert")).toContainText("too long for the model");
+  await expect(answer(page)).toHaveText("A good answer.");
+  await expect(stepper(page)).toHaveCount(0);
+
+  await script(page, { wait: "more" }, { fail: ["aborted", "Stopped."] });
+  await regenerate.click();
+  await expect(page.locator(".message[aria-busy]")).toHaveCount(1);
+  // What leaves the page at this point is not lost either.
+  const kept = await page.evaluate(() => Object.entries(localStorage).find(([key]) => key.startsWith("qwenlet.chat."))![1] as string);
+  expect(kept).toContain("A good answer.");
+  await page.evaluate(() => Object.assign(window, { more: true }));
+  await expect(answer(page)).toHaveText("A good answer.");
+  await expect(page.locator(".message.assistant")).toHaveCount(1);
+});
+
+test("the last message can be edited; how it was stays a version, and a draft comes back", async ({ page, site }) => {
+  const field = page.getByLabel("Message", { exact: true });
+  await start(page, site);
+  for (const text of ["One", "Two"]) {
+    await script(page, { text: `About ${text}.` });
+    await ask(page, text);
+  }
+  await expect(page.getByRole("button", { name: "Edit this message" })).toHaveCount(1);
+  await field.fill("A draft");
+  await page.getByRole("button", { name: "Edit this message" }).click();
+  await expect(field).toHaveValue("Two");
+  await expect(field).toBeFocused();
+  await page.keyboard.press("Escape");
+  await expect(field).toHaveValue("A draft");
+  await page.getByRole("button", { name: "Edit this message" }).click();
+  await expect(page.locator("#editing")).toBeVisible();
+  await field.fill("Three");
+  await script(page, { text: "About Three." });
+  await page.keyboard.press("Enter");
+  await expect(page.locator(".message.user")).toHaveText(["One", "Three"]);
+  await expect(answer(page)).toHaveText(["About One.", "About Three."]);
+  await expect(field).toHaveValue("A draft");
+  await expect(page.locator("#editing")).toBeHidden();
+  expect((await requests(page)).at(-1)).toMatchObject({ messages: [{ content: "One" }, { content: "About One." }, { content: "Three" }] });
+  await page.getByRole("button", { name: "Earlier version" }).click();
+  await expect(page.locator(".message.user")).toHaveText(["One", "Two"]);
+  await expect(answer(page)).toHaveText(["About One.", "About Two."]);
+
+  // Stopped before a word came, the edited message stays.
+  await page.getByRole("button", { name: "Edit this message" }).click();
+  await field.fill("Four");
+  await script(page, { fail: ["aborted", "Stopped."] });
+  await page.keyboard.press("Enter");
+  await expect(page.locator(".message.assistant .stats").last()).toHaveText("Stopped");
+  await expect(page.locator(".message.user")).toHaveText(["One", "Four"]);
+  await expect(stepper(page)).toHaveText("3 of 3");
 });
 
 test("settings reach the request; leaving out the oldest is the visitor's choice", async ({ page, site }) => {

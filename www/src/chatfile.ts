@@ -31,10 +31,12 @@ export function parse(text: string): StoredChat[] | undefined {
 }
 
 /** Throws on what is nothing like a message. */
-function isMessage({ role, content, reasoning = "", stats, failure }: Message): boolean {
+function isMessage({ role, content, reasoning = "", stats, failure, earlier = [], later = [] }: Message): boolean {
   const texts: unknown[] = [content, reasoning, ...(failure ? [failure.code, failure.title, failure.advice, failure.detail] : [])];
   const numbers = stats ? [stats.tokens, stats.tokensPerSecond, stats.firstTokenSeconds] : [];
-  return (role === "user" || role === "assistant") && texts.every((part) => typeof part === "string") && numbers.every(Number.isFinite);
+  return (role === "user" || role === "assistant") && texts.every((part) => typeof part === "string")
+    && numbers.every(Number.isFinite)
+    && [...earlier, ...later].every((turn) => turn.every(isMessage));
 }
 
 function save(name: string, text: string, type: string): void {

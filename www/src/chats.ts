@@ -1,7 +1,7 @@
 // The sheet of chats: each can be opened, exported and deleted.
 
 import * as chatfile from "./chatfile.js";
-import { button, byId, el, icon } from "./dom.js";
+import { button, byId, el, tool } from "./dom.js";
 import * as format from "./format.js";
 import { addChat, openChats, storedChats, type Chat, type StoredChat } from "./store.js";
 
@@ -117,8 +117,4 @@ export class ChatSheet {
   private note(text: string): void {
     byId("chats-note").textContent = text;
   }
-}
-
-function tool(name: "download" | "trash", label: string, onclick: () => void): HTMLButtonElement {
-  return el("button", { type: "button", className: "tool icon", aria: { label }, onclick }, icon(name));
 }

@@ -1,6 +1,6 @@
 // Shows the messages: each one an article, the last answer while it grows.
 
-import { announce, byId, copyButton, el, icon } from "./dom.js";
+import { announce, byId, copyButton, el, icon, tool } from "./dom.js";
 import * as format from "./format.js";
 import { render, StreamRenderer } from "./markdown.js";
 import type { Message } from "./store.js";
@@ -28,6 +28,10 @@ export interface ConversationHandlers {
   welcome(): Welcome;
   onIdea(text: string): void;
   onRegenerate(): void;
+  onEdit(): void;
+  /** Which of how many versions of the last turn is shown, from 1. */
+  version(): { at: number; of: number };
+  onVersion(by: -1 | 1): void;
   /** Buttons for a failed answer. */
   failureActions(message: Message): HTMLElement[];
 }
@@ -57,7 +61,10 @@ export class Conversation {
   /** Shows all messages. */
   show(messages: readonly Message[]): void {
     if (messages.length === 0) this.list.replaceChildren(this.empty());
-    else this.list.replaceChildren(...messages.map((m, i) => this.article(m, i === messages.length - 1)));
+    else {
+      const question = messages.map(({ role }) => role).lastIndexOf("user");
+      this.list.replaceChildren(...messages.map((m, i) => this.article(m, i === messages.length - 1, i === question)));
+    }
     this.toEnd();
   }
 
@@ -104,9 +111,11 @@ export class Conversation {
     };
   }
 
-  private article(message: Message, last: boolean): HTMLElement {
+  /** `last`: of all messages; `lastQuestion`: of those of the visitor. */
+  private article(message: Message, last: boolean, lastQuestion = false): HTMLElement {
     if (message.role === "user") {
-      return el("article", { className: "message user", aria: { label: "You" } }, message.content);
+      const edit = lastQuestion ? tool("edit", "Edit this message", () => this.handlers.onEdit()) : null;
+      return el("article", { className: "message user", aria: { label: "You" } }, message.content, edit);
     }
     const node = el("article", { className: "message assistant", aria: { label: "Answer" } });
     if (message.reasoning) {
@@ -135,6 +144,8 @@ export class Conversation {
     if (message.content) row.append(copyButton(() => message.content));
     if (last) {
       row.append(el("button", { type: "button", className: "button quiet", onclick: () => this.handlers.onRegenerate() }, icon("retry"), "Regenerate"));
+      const { at, of } = this.handlers.version();
+      if (of > 1) row.append(this.versions(at, of));
     }
     const facts: string[] = [];
     if (message.end === "stopped") facts.push("Stopped");
@@ -147,6 +158,23 @@ export class Conversation {
     }
     if (facts.length) row.append(el("span", { className: "stats" }, facts.join(" · ")));
     return row;
+  }
+
+  private versions(at: number, of: number): HTMLElement {
+    const earlier = tool("earlier", "Earlier version", () => this.toVersion(-1));
+    const later = tool("later", "Later version", () => this.toVersion(1));
+    earlier.disabled = at === 1;
+    later.disabled = at === of;
+    return el("span", { className: "versions" }, earlier, `${at} of ${of}`, later);
+  }
+
+  private toVersion(by: -1 | 1): void {
+    this.handlers.onVersion(by);
+    const { at, of } = this.handlers.version();
+    announce(`Version ${at} of ${of}.`);
+    const [earlier, later] = this.list.querySelectorAll<HTMLButtonElement>(".versions button");
+    const [wanted, other] = by < 0 ? [earlier, later] : [later, earlier];
+    (wanted?.disabled ? other : wanted)?.focus();
   }
 
   private empty(): HTMLElement {

@@ -28,6 +28,9 @@ const PATHS = {
   copy: "M9 9h10v11H9zM5 15V4h10",
   retry: "M19 12a7 7 0 1 1-2.2-5.1M19 4v4h-4",
   download: "M12 4v11m-5-4.5 5 4.5 5-4.5M5 20h14",
+  edit: "m4 20 .9-4L16 5l3 3L8 19zM13.5 7.5l3 3",
+  earlier: "m14 6-6 6 6 6",
+  later: "m10 6 6 6-6 6",
   trash: "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13",
   check: "m5 13 4 4L19 7",
 } as const;
@@ -46,6 +49,11 @@ export function icon(name: keyof typeof PATHS): SVGSVGElement {
 
 export function button(label: string, onclick: () => void, style = ""): HTMLButtonElement {
   return el("button", { type: "button", className: `button ${style}`.trim(), onclick }, label);
+}
+
+/** A button of an icon alone. */
+export function tool(name: keyof typeof PATHS, label: string, onclick: () => void): HTMLButtonElement {
+  return el("button", { type: "button", className: "tool icon", aria: { label }, onclick }, icon(name));
 }
 
 /** A button that copies `text()` and says so for a moment. */

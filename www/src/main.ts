@@ -14,6 +14,7 @@ import { registerServiceWorker } from "./offline.js";
 import { Session, type Choice } from "./session.js";
 import { SettingsSheet } from "./settings.js";
 import { Chat, loadModel, loadSettings, loadTheme, saveModel, saveSettings, saveTheme, type Message } from "./store.js";
+import * as turns from "./turns.js";
 
 const session = new Session();
 const settings = loadSettings();
@@ -26,6 +27,8 @@ let lastChoice: Choice | undefined;
 let warnedAboutStorage = false;
 /** The message was sent while the model was still loading, or another conversation's answer ending. */
 let sendWhenReady = false;
+/** The last message is being edited; what else stood in the field. */
+let editing: { draft: string } | undefined;
 
 const message = byId<HTMLTextAreaElement>("message");
 const realModels = new RealModels((choice) => void load(choice), () => showModels(true));
@@ -37,6 +40,15 @@ const conversation = new Conversation({
     void send();
   },
   onRegenerate: () => void regenerate(),
+  onEdit: () => edit(),
+  version: () => turns.version(chat.messages),
+  onVersion: (by) => {
+    if (session.isAnswering) return;
+    stopEditing();
+    turns.step(chat.messages, by);
+    save(chat);
+    conversation.show(chat.messages);
+  },
   failureActions: (failed) => explainedActions(failed).map((action, i) => button(ACTION_LABELS[action], () => act(action), i === 0 ? "primary" : "")),
 });
 const sheet = new SettingsSheet(settings, () => saveSettings(settings));
@@ -105,6 +117,7 @@ function save(which: Chat): boolean {
 function enter(next: Chat): void {
   session.stop();
   sendWhenReady = false;
+  stopEditing();
   const left = chat;
   chat = next;
   held.add(chat);
@@ -253,9 +266,9 @@ async function send(): Promise<void> {
     else showModels(true);
     return;
   }
-  message.value = "";
-  message.dispatchEvent(new Event("input"));
-  chat.messages.push({ role: "user", content: text });
+  if (!editing || !turns.renew(chat.messages, text)) chat.messages.push({ role: "user", content: text });
+  if (editing) stopEditing();
+  else write("");
   conversation.show(chat.messages);
   await answer();
 }
@@ -266,10 +279,36 @@ async function regenerate(dropOldest = false): Promise<void> {
     if (lastChoice && !session.isLoading) await load(lastChoice);
     if (!session.engine) return;
   }
-  if (chat.messages.at(-1)?.role === "assistant") chat.messages.pop();
-  if (chat.messages.length === 0) return;
+  if (!turns.renew(chat.messages)) return;
+  stopEditing();
   conversation.show(chat.messages);
   await answer(dropOldest);
+}
+
+/** Takes the last message into the field. What is sent then stands in its place, and the turn as it was is a version of it. */
+function edit(): void {
+  const asked = chat.messages.filter(({ role }) => role === "user").at(-1);
+  if (!asked || session.isAnswering) return;
+  editing ??= { draft: message.value };
+  byId("editing").hidden = false;
+  write(asked.content);
+  message.focus();
+  announce("Editing your last message.");
+}
+
+/** The field as it was before. */
+function stopEditing(): void {
+  if (!editing) return;
+  const { draft } = editing;
+  editing = undefined;
+  byId("editing").hidden = true;
+  write(draft);
+}
+
+/** Puts a text into the message field. */
+function write(text: string): void {
+  message.value = text;
+  message.dispatchEvent(new Event("input"));
 }
 
 async function answer(dropOldest = false): Promise<void> {
@@ -292,10 +331,13 @@ async function answer(dropOldest = false): Promise<void> {
   clearInterval(saving);
   if (reply.failure && ["device-lost", "gpu", "out-of-memory", "unloaded", "internal"].includes(reply.failure.code)) await drop();
   writing = undefined;
+  const nothing = !reply.content && (reply.end === "stopped" || reply.end === "failed");
+  const takenBack = nothing && turns.takeBack(current.messages);
   save(current);
   leave(current);
   // Who left meanwhile and came back sees it as it was then.
-  if (current === chat && !live.finish()) conversation.show(chat.messages);
+  if (current === chat && (!live.finish() || takenBack)) conversation.show(chat.messages);
+  if (current === chat && takenBack && reply.failure) showFailure({ ...reply.failure, actions: explainedActions(reply) }, act);
   refresh();
   offerMessage();
   if (sendWhenReady && session.engine) await send();
@@ -366,6 +408,10 @@ message.onkeydown = (event) => {
   event.preventDefault();
   void send();
 };
+byId("edit-cancel").onclick = () => {
+  stopEditing();
+  message.focus();
+};
 byId("stop").onclick = () => session.stop();
 byId("skip").onclick = (event) => {
   event.preventDefault();
@@ -379,6 +425,7 @@ byId("model-button").onclick = () => showModels(byId("models").hidden !== false)
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || event.defaultPrevented || document.querySelector("dialog[open]")) return;
   if (session.isAnswering) session.stop();
+  else if (editing) stopEditing();
   else if (byId("models").hidden === false && (session.engine || session.isLoading)) showModels(false);
 });
 addEventListener("pagehide", () => held.forEach((one) => one.save()));

@@ -18,6 +18,9 @@ export interface Message {
   /** How an answer ended, where it did not simply end. */
   end?: "stopped" | "length" | "failed";
   failure?: Failure;
+  /** Of a question: other versions of the turn that it begins. */
+  earlier?: Message[][];
+  later?: Message[][];
   stats?: { tokens: number; tokensPerSecond: number; firstTokenSeconds: number; model: string };
 }
 
