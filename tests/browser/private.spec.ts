@@ -1,6 +1,6 @@
 // Nothing leaves the page: which requests the whole browser makes, and what its policy forbids.
 
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chromium } from "@playwright/test";
@@ -58,6 +58,28 @@ test("over plain http on a local network, where browsers offer less, a model sti
   await ready(page); // from the cache
   await expect(page.locator(".message.assistant")).toHaveCount(1);
   await browser.close();
+});
+
+test("where the browser blocks site data, the demo answers all the same, and the page says that it keeps nothing", async ({ site }) => {
+  const folder = mkdtempSync(join(tmpdir(), "qwenlet-blocked-"));
+  mkdirSync(join(folder, "Default"));
+  writeFileSync(join(folder, "Default/Preferences"), JSON.stringify({ profile: { default_content_setting_values: { cookies: 2 } } }));
+  const context = await chromium.launchPersistentContext(folder, { args: CHROMIUM_ARGS, ...(EXECUTABLE ? { executablePath: EXECUTABLE } : {}) });
+  const page = await context.newPage();
+  const uncaught: Error[] = [];
+  page.on("pageerror", (error) => uncaught.push(error));
+  await page.goto(site.url);
+  expect(await page.evaluate(() => navigator.locks.request("any", () => "held").catch((error: Error) => error.name))).toBe("SecurityError");
+  await ready(page);
+  await ask(page, "What is 17 + 25?");
+  await expect(page.locator(".message.assistant .prose")).toContainText("42");
+  await expect(page.locator(".notice")).toContainText("does not keep the conversation");
+  await page.getByRole("button", { name: "New chat" }).click();
+  await page.locator("#chats-button").click();
+  await expect(page.locator("#chats-list .row-open")).toHaveText(["What is 17 + 25?"]);
+  expect(uncaught).toEqual([]);
+  await context.close();
+  rmSync(folder, { recursive: true });
 });
 
 test("the policy is on, by header and in the page, for workers too", async ({ page, site, request }) => {
