@@ -1,7 +1,7 @@
 // How answers are shown, whatever a model says.
 
 import type { Page } from "@playwright/test";
-import { ask, expect, test } from "./fixtures.ts";
+import { ask, expect, loadUrl, ready, test } from "./fixtures.ts";
 import { requests, script, start, useScript } from "./scripted.ts";
 
 useScript();
@@ -187,6 +187,55 @@ test("the last message can be edited; how it was stays a version, and a draft co
   await expect(page.locator(".message.assistant .stats").last()).toHaveText("Stopped");
   await expect(page.locator(".message.user")).toHaveText(["One", "Four"]);
   await expect(stepper(page)).toHaveText("3 of 3");
+});
+
+test("another model in the middle of an answer stops it: no failure", async ({ page, site }) => {
+  await start(page, site);
+  await script(page, { text: "Half an ans" }, { wait: "unloaded" }, { fail: ["unloaded", "The engine was unloaded; load it again."] });
+  await page.getByLabel("Message", { exact: true }).fill("A question");
+  await page.keyboard.press("Enter");
+  await expect(page.locator(".message[aria-busy]")).toContainText("Half an ans");
+  await loadUrl(page, `${site.url}other.gguf`);
+  await expect(page.locator(".message.assistant .stats")).toContainText("Stopped");
+  await ready(page);
+  await expect(answer(page)).toHaveText("Half an ans");
+  await expect(page.getByRole("alert")).toHaveCount(0);
+  await expect(page.locator("#model-name")).toHaveText("other");
+});
+
+test("keys that belong to an input method neither send nor stop", async ({ page, site }) => {
+  await start(page, site);
+  await script(page, { text: "An ans" }, { wait: "more" }, { text: "wer." });
+  const field = page.getByLabel("Message", { exact: true });
+  const press = (init: object) => field.evaluate((node, init) => void node.dispatchEvent(new KeyboardEvent("keydown", { bubbles: true, cancelable: true, ...init })), init);
+  await field.fill("你好");
+  await press({ key: "Enter", isComposing: true });
+  await press({ key: "Enter", keyCode: 229 }); // as Safari ends a composition
+  await expect(field).toHaveValue("你好");
+  await press({ key: "Enter", keyCode: 13 });
+  await expect(page.locator(".message.user")).toHaveText("你好");
+  await expect(page.locator(".message[aria-busy]")).toContainText("An ans");
+  await press({ key: "Escape", isComposing: true });
+  await press({ key: "Escape", keyCode: 229 });
+  await page.evaluate(() => Object.assign(window, { more: true }));
+  await expect(answer(page)).toHaveText("An answer.");
+  await expect(page.locator(".message.assistant .stats")).not.toContainText("Stopped");
+});
+
+test("text of each script runs in its own direction", async ({ page, site }) => {
+  await start(page, site);
+  await script(page, { text: "מצוין\n\n- אחת\n- two\n\nPlain\n\n| א | b |\n|---|---|\n| 1 | 2 |\n\n`x = 1`\n\n```\ncode\n```" });
+  await ask(page, "مرحبا، كيف حالك؟");
+  const direction = (selector: string) => page.locator(selector).first().evaluate((node) => getComputedStyle(node).direction);
+  expect(await direction(".message.user")).toBe("rtl");
+  const answers = ".message.assistant .prose";
+  const directions = [];
+  for (const selector of ["> p", "> ul", "li:last-child", "> p ~ p", "table", "pre"]) directions.push(await direction(`${answers} ${selector}`));
+  expect(directions).toEqual(["rtl", "rtl", "rtl", "ltr", "rtl", "ltr"]);
+  await page.getByLabel("Message", { exact: true }).fill("שלום");
+  expect(await direction("#message")).toBe("rtl");
+  // The marks of a list stand on the side that it begins at.
+  expect(await page.locator(`${answers} > ul`).evaluate((node) => parseFloat(getComputedStyle(node).paddingRight))).toBeGreaterThan(10);
 });
 
 test("settings reach the request; leaving out the oldest is the visitor's choice", async ({ page, site }) => {

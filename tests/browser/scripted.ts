@@ -26,7 +26,7 @@ const SCRIPTED_PACKAGE = `
     chat = { completions: { create: async (request) => { window.requests.push(request); return answer(); } } };
     static async load() { window.loads = (window.loads ?? 0) + 1; return new Engine(); }
     static async probe() { return { webgpu: { available: false, reason: "scripted" } }; }
-    async unload() {}
+    async unload() { window.unloaded = true; }
   }`;
 
 /** In every page of the tests of a file, which all begin on the site. */

@@ -115,7 +115,7 @@ export class Conversation {
   private article(message: Message, last: boolean, lastQuestion = false): HTMLElement {
     if (message.role === "user") {
       const edit = lastQuestion ? tool("edit", "Edit this message", () => this.handlers.onEdit()) : null;
-      return el("article", { className: "message user", aria: { label: "You" } }, message.content, edit);
+      return el("article", { className: "message user", dir: "auto", aria: { label: "You" } }, message.content, edit);
     }
     const node = el("article", { className: "message assistant", aria: { label: "Answer" } });
     if (message.reasoning) {
@@ -211,6 +211,6 @@ export class Conversation {
 function thoughtBox(title: string, open: boolean): { box: HTMLDetailsElement; caption: HTMLElement; text: Text } {
   const caption = el("summary", {}, title);
   const text = document.createTextNode("");
-  const box = el("details", { className: "thought", open }, caption, el("div", {}, text));
+  const box = el("details", { className: "thought", open }, caption, el("div", { dir: "auto" }, text));
   return { box, caption, text };
 }

@@ -402,9 +402,10 @@ message.oninput = () => {
   sendWhenReady = false;
   refresh();
 };
+/** Whether a key belongs to an input method. In Safari the one that ends a composition comes after its end, with this code. */
+const composes = (event: KeyboardEvent): boolean => event.isComposing || event.keyCode === 229;
 message.onkeydown = (event) => {
-  // While an input method composes, Enter belongs to it.
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  if (event.key !== "Enter" || event.shiftKey || composes(event)) return;
   event.preventDefault();
   void send();
 };
@@ -423,7 +424,7 @@ byId("settings-button").onclick = () => sheet.open(session.engine?.info.supports
 byId("toy-models").onclick = () => showModels(true);
 byId("model-button").onclick = () => showModels(byId("models").hidden !== false);
 document.addEventListener("keydown", (event) => {
-  if (event.key !== "Escape" || event.defaultPrevented || document.querySelector("dialog[open]")) return;
+  if (event.key !== "Escape" || event.defaultPrevented || composes(event) || document.querySelector("dialog[open]")) return;
   if (session.isAnswering) session.stop();
   else if (editing) stopEditing();
   else if (byId("models").hidden === false && (session.engine || session.isLoading)) showModels(false);

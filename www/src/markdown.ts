@@ -72,7 +72,7 @@ function renderBlock(token: Token): Node {
   } catch (error) {
     console.warn("qwenlet: shown as it was written", error);
   }
-  return el("p", { className: "plain" }, token.raw);
+  return el("p", { className: "plain", dir: "auto" }, token.raw);
 }
 
 /** Goes through both libraries. */
@@ -86,6 +86,8 @@ function richBlock(token: Token): Node {
     frame.append(table);
   }
   for (const pre of fragment.querySelectorAll("pre")) pre.tabIndex = 0;
+  // Each block runs in the direction of its own script; what is in it follows.
+  for (const block of fragment.children) (block.querySelector(":scope > table") ?? block).setAttribute("dir", "auto");
   return fragment;
 }
 

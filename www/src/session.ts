@@ -125,7 +125,8 @@ export class Session {
         decode = chunk.stats ?? decode;
       }
     } catch (error) {
-      if (error instanceof QwenletError && error.code === "aborted") {
+      // Where the model is taken away meanwhile, that is what it says; the visitor asked for it.
+      if (abort.signal.aborted || (error instanceof QwenletError && error.code === "aborted")) {
         message.end = "stopped";
       } else {
         const { code, title, advice, detail } = explain(error, "answering");
