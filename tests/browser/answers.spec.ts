@@ -2,7 +2,7 @@
 
 import type { Page } from "@playwright/test";
 import { ask, expect, loadUrl, ready, test } from "./fixtures.ts";
-import { requests, script, start, useScript } from "./scripted.ts";
+import { requests, script, start, useScript, type Step } from "./scripted.ts";
 
 useScript();
 
@@ -238,7 +238,7 @@ test("text of each script runs in its own direction", async ({ page, site }) => 
   expect(await page.locator(`${answers} > ul`).evaluate((node) => parseFloat(getComputedStyle(node).paddingRight))).toBeGreaterThan(10);
 });
 
-test("settings reach the request; leaving out the oldest is the visitor's choice", async ({ page, site }) => {
+test("settings reach the request", async ({ page, site }) => {
   await start(page, site);
   await page.getByRole("button", { name: "Settings" }).click();
   await page.getByLabel("Instructions to the model").fill("Be brief.");
@@ -247,13 +247,73 @@ test("settings reach the request; leaving out the oldest is the visitor's choice
   await page.getByLabel("Temperature").fill("0.5");
   await page.getByLabel("Top k").fill("20");
   await page.getByRole("button", { name: "Done" }).click();
-  await script(page, { fail: ["context-full", "700 tokens, and there is room for 512."] });
+  await script(page, { text: "Yes." });
   await ask(page, "Long");
-  await script(page, { text: "Shorter." });
-  await page.getByRole("button", { name: "Leave out the oldest" }).click();
-  await expect(page.locator(".message.assistant .prose")).toHaveText("Shorter.");
-  const [first, second] = await requests(page);
+  const [first] = await requests(page);
   expect(first).toMatchObject({ temperature: 0.5, top_k: 20, enable_thinking: false, overflow: "error", messages: [{ role: "system", content: "Be brief." }, { role: "user", content: "Long" }] });
   expect(first).not.toHaveProperty("top_p");
-  expect(second).toMatchObject({ overflow: "drop-oldest" });
+});
+
+const TOO_LONG: Step = { fail: ["context-full", "700 tokens, and there is room for 512."] };
+const lastOverflow = async (page: Page) => (await requests(page)).at(-1)!["overflow"];
+
+test("leaving out the oldest is the visitor's choice, asked for once a chat", async ({ page, site }) => {
+  await start(page, site);
+  await script(page, { text: "One." });
+  await ask(page, "First");
+  await script(page, TOO_LONG);
+  await ask(page, "Second");
+  expect(await lastOverflow(page)).toBe("error");
+  await script(page, { dropped: 1 }, { text: "Two." });
+  await page.getByRole("button", { name: "Leave out the oldest" }).click();
+  await expect(answer(page)).toHaveText(["One.", "Two."]);
+  await expect(page.locator(".message .stats").last()).toContainText("without the oldest turn");
+  expect(await lastOverflow(page)).toBe("drop-oldest");
+
+  await page.reload();
+  await start(page, site);
+  await script(page, { text: "Three." });
+  await ask(page, "Third");
+  expect(await lastOverflow(page)).toBe("drop-oldest");
+  await page.getByRole("button", { name: "New chat" }).click();
+  await ask(page, "Another");
+  expect(await lastOverflow(page)).toBe("error");
+});
+
+test("a single message that is too long can be edited; what cannot help is not offered", async ({ page, site }) => {
+  await start(page, site);
+  await script(page, TOO_LONG);
+  await ask(page, "Very long");
+  const failed = page.locator(".message.assistant").last();
+  await expect(failed.getByRole("alert")).toContainText("This message is too long for the model");
+  await expect(failed.getByRole("button", { name: "Leave out the oldest" })).toHaveCount(0);
+  await failed.getByRole("button", { name: "Edit the message" }).click();
+  await expect(page.getByLabel("Message", { exact: true })).toHaveValue("Very long");
+  await page.getByLabel("Message", { exact: true }).fill("Short");
+  await script(page, { text: "Yes." });
+  await page.keyboard.press("Enter");
+  await expect(answer(page)).toHaveText("Yes.");
+
+  // Where all before it is left out already, it is the message too.
+  await script(page, TOO_LONG);
+  await ask(page, "Long");
+  await failed.getByRole("button", { name: "Leave out the oldest" }).click();
+  await expect(failed.getByRole("alert")).toContainText("This message is too long for the model");
+  await expect(failed.getByRole("button", { name: "Edit the message" })).toBeVisible();
+});
+
+test("an answer for which there was no room offers to leave out the oldest; one that its limit ended does not", async ({ page, site }) => {
+  await start(page, site);
+  await script(page, { text: "Cut" }, { length: 40 });
+  await ask(page, "First");
+  await expect(page.locator(".message .stats")).toContainText("Ended at the length limit");
+  await expect(page.locator(".message .notice")).toHaveCount(0);
+  await script(page, { text: "Ten wor" }, { length: 512 });
+  await ask(page, "Second");
+  await expect(page.locator(".message .stats").last()).toContainText("Ended where the context was full");
+  await script(page, { text: "Ten words." });
+  await page.locator(".message .notice").getByRole("button", { name: "Leave out the oldest" }).click();
+  await expect(answer(page)).toHaveText(["Cut", "Ten words."]);
+  expect(await lastOverflow(page)).toBe("drop-oldest");
+  await expect(stepper(page)).toHaveText("2 of 2");
 });

@@ -254,6 +254,16 @@ test("an address on a host that the page may not reach", async ({ page, hub, sit
   expect(hub.log).toEqual([]);
 });
 
+test("an answer that ends where the context is full says so", async ({ page, hub, site }) => {
+  await page.goto(site.url);
+  await page.evaluate(() => localStorage.setItem("qwenlet.settings", JSON.stringify({ sampling: { seed: 1 }, contextLength: 128 })));
+  await page.reload();
+  await loadUrl(page, hub.directUrl(QWEN3));
+  await ready(page);
+  await ask(page, "one two three four five six seven ".repeat(3));
+  await expect(page.locator(".message.assistant .stats")).toContainText("Ended where the context was full");
+});
+
 test("a conversation that does not fit can go on without its oldest part", async ({ page, hub, site }) => {
   await page.goto(site.url);
   await page.evaluate(() => localStorage.setItem("qwenlet.settings", JSON.stringify({ sampling: { seed: 1, max_tokens: 8 }, contextLength: 128 })));

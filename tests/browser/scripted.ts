@@ -3,7 +3,7 @@
 import type { Page } from "@playwright/test";
 import { loadUrl, ready, test } from "./fixtures.ts";
 
-export type Step = { text: string } | { thought: string } | { wait: string } | { fail: [code: string, message: string] };
+export type Step = { text: string } | { thought: string } | { wait: string } | { dropped: number } | { length: number } | { fail: [code: string, message: string] };
 
 const SCRIPTED_PACKAGE = `
   export class QwenletError extends Error {
@@ -11,19 +11,27 @@ const SCRIPTED_PACKAGE = `
   }
   export const CATALOGUE = [];
   export const Cache = { list: async () => [], delete: async () => true };
-  async function* answer() {
+  async function* answer({ onEvent }) {
+    let finish_reason = "stop";
+    let usage = [];
     for (const step of window.steps) {
       if (step.wait) while (!window[step.wait]) await new Promise((resolve) => setTimeout(resolve, 10));
       if (step.fail) throw new QwenletError(...step.fail);
+      if (step.dropped) onEvent({ type: "dropped", turns: step.dropped });
+      if (step.length) {
+        finish_reason = "length";
+        usage = [{ choices: [], usage: { total_tokens: step.length } }];
+      }
       if (step.thought) yield { choices: [{ index: 0, delta: { reasoning_content: step.thought }, finish_reason: null, token_ids: [1] }] };
       if (step.text) yield { choices: [{ index: 0, delta: { content: step.text }, finish_reason: null, token_ids: [1] }] };
     }
-    yield { choices: [{ index: 0, delta: {}, finish_reason: "stop" }], stats: { decode_tokens: 10, decode_seconds: 2 } };
+    yield { choices: [{ index: 0, delta: {}, finish_reason }], stats: { decode_tokens: 10, decode_seconds: 2 } };
+    yield* usage;
   }
   export class Engine {
     info = { architecture: "qwen3", quantization: "Q8_0", parameters: 1e6, contextLength: 512, trainedContextLength: 512, backend: "cpu",
       adapter: "scripted", why: "Scripted.", memoryBytes: 1, features: [], supportsTools: false, supportsThinking: true };
-    chat = { completions: { create: async (request) => { window.requests.push(request); return answer(); } } };
+    chat = { completions: { create: async (request, options) => { window.requests.push(request); return answer(options); } } };
     static async load() { window.loads = (window.loads ?? 0) + 1; return new Engine(); }
     static async probe() { return { webgpu: { available: false, reason: "scripted" } }; }
     async unload() { window.unloaded = true; }

@@ -17,17 +17,21 @@ export function saveMarkdown(chat: StoredChat): void {
 }
 
 export function saveJson(name: string, chats: readonly StoredChat[]): void {
-  save(`${name}.json`, JSON.stringify({ chats: chats.map(({ updated, messages }) => ({ updated, messages })) }, undefined, 1), "application/json");
+  save(`${name}.json`, JSON.stringify({ chats: chats.map(kept) }, undefined, 1), "application/json");
 }
 
 /** The chats of a JSON file; undefined where it is none of this page's. */
 export function parse(text: string): StoredChat[] | undefined {
   try {
     const { chats } = JSON.parse(text) as { chats: StoredChat[] };
-    return chats.every(({ updated, messages }) => Number.isFinite(updated) && messages.every(isMessage)) ? chats : undefined;
+    return chats.every(({ updated, messages }) => Number.isFinite(updated) && messages.every(isMessage)) ? chats.map(kept) : undefined;
   } catch {
     return undefined;
   }
+}
+
+function kept({ updated, messages }: StoredChat): StoredChat {
+  return { updated, messages };
 }
 
 /** Throws on what is nothing like a message. */

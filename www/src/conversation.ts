@@ -32,8 +32,8 @@ export interface ConversationHandlers {
   /** Which of how many versions of the last turn is shown, from 1. */
   version(): { at: number; of: number };
   onVersion(by: -1 | 1): void;
-  /** Buttons for a failed answer. */
-  failureActions(message: Message): HTMLElement[];
+  /** Buttons for an answer that failed or for which there was too little room. */
+  actions(message: Message): HTMLElement[];
 }
 
 /** An answer while it is being written. */
@@ -132,8 +132,13 @@ export class Conversation {
         el("div", { className: "notice error", role: "alert" },
           el("p", {}, el("strong", {}, title), `. ${advice}`),
           el("details", {}, el("summary", {}, "Technical details"), `${code}: ${detail}`),
-          last ? el("div", { className: "actions" }, ...this.handlers.failureActions(message)) : null),
+          last ? el("div", { className: "actions" }, ...this.handlers.actions(message)) : null),
       );
+    }
+    if (message.end === "full" && last) {
+      node.append(el("div", { className: "notice" },
+        el("p", {}, "There was no room for more: the model's context is full."),
+        el("div", { className: "actions" }, ...this.handlers.actions(message))));
     }
     node.append(this.meta(message, last));
     return node;
@@ -150,6 +155,8 @@ export class Conversation {
     const facts: string[] = [];
     if (message.end === "stopped") facts.push("Stopped");
     if (message.end === "length") facts.push("Ended at the length limit");
+    if (message.end === "full") facts.push("Ended where the context was full");
+    if (message.leftOut) facts.push(message.leftOut === 1 ? "without the oldest turn" : `without the ${format.count(message.leftOut)} oldest turns`);
     if (message.stats) {
       const { tokens, tokensPerSecond, firstTokenSeconds } = message.stats;
       facts.push(`${format.count(tokens)} tokens`);

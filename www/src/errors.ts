@@ -3,7 +3,7 @@
 import { QwenletError } from "qwenlet";
 
 /** What a button under a message does. */
-export type Action = "retry" | "regenerate" | "choose" | "cpu" | "new-chat" | "drop-oldest" | "reload" | "stored" | "settings";
+export type Action = "retry" | "regenerate" | "choose" | "cpu" | "new-chat" | "drop-oldest" | "reload" | "stored" | "settings" | "edit";
 
 export interface Explained {
   code: string;
@@ -51,6 +51,11 @@ const ANSWERING: Record<string, Entry> = {
   internal: ["Something went wrong inside qwenlet", "Your conversation is safe. Load the model again to go on.", "retry", "reload"],
 };
 
+/** Of a question that does not fit where all before it is left out. */
+const ANSWERING_ONE: Record<string, Entry> = {
+  "context-full": ["This message is too long for the model", "Make it shorter, or set a longer context in the settings and load the model again.", "edit", "settings"],
+};
+
 export const ACTION_LABELS: Record<Action, string> = {
   retry: "Load again",
   regenerate: "Try again",
@@ -61,15 +66,16 @@ export const ACTION_LABELS: Record<Action, string> = {
   reload: "Reload the page",
   stored: "Stored models",
   settings: "Open settings",
+  edit: "Edit the message",
 };
 
 export function codeOf(error: unknown): string {
   return error instanceof QwenletError ? error.code : "internal";
 }
 
-export function explain(error: unknown, during: "loading" | "answering"): Explained {
+export function explain(error: unknown, during: "loading" | "answering" | "answering-one"): Explained {
   const code = codeOf(error);
-  const table = during === "loading" ? LOADING : { ...LOADING, ...ANSWERING };
+  const table = { ...LOADING, ...(during === "loading" ? {} : ANSWERING), ...(during === "answering-one" ? ANSWERING_ONE : {}) };
   const [title, advice, ...actions] = table[code] ?? LOADING["internal"]!;
   const detail = error instanceof Error ? error.message : String(error);
   return { code, title, advice: adviceFor(code, detail) ?? advice, actions, detail };

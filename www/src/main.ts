@@ -49,7 +49,7 @@ const conversation = new Conversation({
     save(chat);
     conversation.show(chat.messages);
   },
-  failureActions: (failed) => explainedActions(failed).map((action, i) => button(ACTION_LABELS[action], () => act(action), i === 0 ? "primary" : "")),
+  actions: (ended) => explainedActions(ended).map((action, i) => button(ACTION_LABELS[action], () => act(action), i === 0 ? "primary" : "")),
 });
 const sheet = new SettingsSheet(settings, () => saveSettings(settings));
 const chats = new ChatSheet({ held: () => [...held], shown: () => chat, onOpen: openChat, onDelete: deleteChat });
@@ -273,7 +273,7 @@ async function send(): Promise<void> {
   await answer();
 }
 
-async function regenerate(dropOldest = false): Promise<void> {
+async function regenerate(): Promise<void> {
   if (session.isAnswering) return;
   if (!session.engine) {
     if (lastChoice && !session.isLoading) await load(lastChoice);
@@ -282,7 +282,7 @@ async function regenerate(dropOldest = false): Promise<void> {
   if (!turns.renew(chat.messages)) return;
   stopEditing();
   conversation.show(chat.messages);
-  await answer(dropOldest);
+  await answer();
 }
 
 /** Takes the last message into the field. What is sent then stands in its place, and the turn as it was is a version of it. */
@@ -311,7 +311,7 @@ function write(text: string): void {
   message.dispatchEvent(new Event("input"));
 }
 
-async function answer(dropOldest = false): Promise<void> {
+async function answer(): Promise<void> {
   const current = chat;
   const history = [...current.messages];
   const reply: Message = { role: "assistant", content: "" };
@@ -321,7 +321,7 @@ async function answer(dropOldest = false): Promise<void> {
   const live = conversation.live(reply);
   const saving = setInterval(() => save(current), 2000);
   let shown = 0;
-  const done = session.answer(history, reply, settings, dropOldest, live, (tokens, perSecond) => {
+  const done = session.answer(history, reply, settings, current.dropOldest, live, (tokens, perSecond) => {
     if (performance.now() - shown < 100) return;
     shown = performance.now();
     if (current === chat) refresh(`${format.rate(perSecond)} tok/s · ${format.count(tokens)} tokens`);
@@ -354,7 +354,12 @@ async function drop(): Promise<void> {
 
 function explainedActions(failed: Message): Action[] {
   const code = failed.failure?.code ?? "internal";
-  if (code === "context-full") return ["drop-oldest", "new-chat"];
+  // What cannot help is not offered.
+  if (code === "context-full" || failed.end === "full") {
+    const droppable = !chat.dropOldest && turns.count(chat.messages) > 1;
+    if (droppable) return ["drop-oldest", "new-chat"];
+    return failed.end === "full" ? ["settings", "new-chat"] : ["edit", "settings"];
+  }
   if (code === "invalid-argument" || code === "template") return ["settings", "regenerate"];
   return session.engine ? ["regenerate"] : code === "gpu" || code === "device-lost" ? ["regenerate", "cpu"] : ["regenerate"];
 }
@@ -369,7 +374,12 @@ function act(action: Action): void {
       void regenerate();
       break;
     case "drop-oldest":
-      void regenerate(true);
+      if (session.isAnswering) break;
+      chat.dropOldest = true;
+      void regenerate();
+      break;
+    case "edit":
+      edit();
       break;
     case "choose":
     case "stored":

@@ -5,6 +5,7 @@ import type { Wishes } from "./catalogue.js";
 import { explain } from "./errors.js";
 import type { LiveAnswer } from "./conversation.js";
 import type { BackendWish, Message, Settings } from "./store.js";
+import { count } from "./turns.js";
 
 /** What to load, and what to call it. */
 export interface Choice {
@@ -99,12 +100,13 @@ export class Session {
         {
           messages: toMessages(history, settings.system),
           stream: true,
+          stream_options: { include_usage: true },
           return_token_ids: true,
           overflow: dropOldest ? "drop-oldest" : "error",
           ...settings.sampling,
           ...(engine.info.supportsThinking ? { enable_thinking: settings.thinking } : {}),
         },
-        { signal: abort.signal, onEvent: (event) => event.type === "prefill" && live.reading(event.done, event.total) },
+        { signal: abort.signal, onEvent: (event) => event.type === "prefill" ? live.reading(event.done, event.total) : (message.leftOut = event.turns) },
       );
       for await (const chunk of stream) {
         const choice = chunk.choices[0];
@@ -123,13 +125,16 @@ export class Session {
         if (tokens > 1) onToken(tokens, perSecond(tokens - 1, (now - first) / 1000));
         if (choice?.finish_reason === "length") message.end = "length";
         decode = chunk.stats ?? decode;
+        // Not a limit of the visitor's: there was no room for more.
+        if (message.end === "length" && chunk.usage && chunk.usage.total_tokens >= engine.info.contextLength) message.end = "full";
       }
     } catch (error) {
       // Where the model is taken away meanwhile, that is what it says; the visitor asked for it.
       if (abort.signal.aborted || (error instanceof QwenletError && error.code === "aborted")) {
         message.end = "stopped";
       } else {
-        const { code, title, advice, detail } = explain(error, "answering");
+        const alone = dropOldest || count(history) === 1; // there is no older turn that could be left out
+        const { code, title, advice, detail } = explain(error, alone ? "answering-one" : "answering");
         message.end = "failed";
         message.failure = { code, title, advice, detail };
       }

@@ -16,7 +16,9 @@ export interface Message {
   /** What the model thought before it answered. */
   reasoning?: string;
   /** How an answer ended, where it did not simply end. */
-  end?: "stopped" | "length" | "failed";
+  end?: "stopped" | "length" | "full" | "failed";
+  /** So many of the oldest turns the model was not shown, to make room. */
+  leftOut?: number;
   failure?: Failure;
   /** Of a question: other versions of the turn that it begins. */
   earlier?: Message[][];
@@ -95,6 +97,8 @@ export interface StoredChat {
   /** When something was last said, milliseconds since 1970. */
   updated: number;
   messages: Message[];
+  /** Where it does not fit, its oldest turns are left out: the visitor has agreed. */
+  dropOldest?: boolean;
 }
 
 /** How long a page that is being left may take to let go of its conversation; milliseconds. */
@@ -137,6 +141,14 @@ export class Chat {
 
   get updated(): number {
     return this.stored.updated;
+  }
+
+  get dropOldest(): boolean {
+    return this.stored.dropOldest === true;
+  }
+
+  set dropOldest(value: boolean) {
+    this.stored.dropOldest = value;
   }
 
   content(): StoredChat {
