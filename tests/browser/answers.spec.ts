@@ -203,6 +203,18 @@ test("another model in the middle of an answer stops it: no failure", async ({ p
   await expect(page.locator("#model-name")).toHaveText("other");
 });
 
+test("a model that fails after it took the place of another offers the way back", async ({ page, site }) => {
+  await start(page, site);
+  await page.evaluate(() => Object.assign(window, { loadFails: ["integrity", "Another file."] }));
+  await loadUrl(page, `${site.url}other.gguf`);
+  const alert = page.locator("#notices").getByRole("alert");
+  await expect(alert).toContainText("This is not the file that it should be");
+  await page.evaluate(() => Object.assign(window, { loadFails: undefined }));
+  await alert.getByRole("button", { name: "Back to model" }).click();
+  await ready(page);
+  await expect(page.locator("#model-name")).toHaveText("model");
+});
+
 test("keys that belong to an input method neither send nor stop", async ({ page, site }) => {
   await start(page, site);
   await script(page, { text: "An ans" }, { wait: "more" }, { text: "wer." });

@@ -1,7 +1,9 @@
 // The chat page, as a visitor uses it.
 
-import { readFileSync, statSync } from "node:fs";
-import { ask, expect, fixSettings, loadUrl, openModels, ready, serve, test } from "./fixtures.ts";
+import { cpSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { ask, expect, fixSettings, loadUrl, openModels, ready, ROOT, serve, test } from "./fixtures.ts";
 import { modelPath, QWEN2, QWEN3, splitPart } from "./models.ts";
 
 test("first load from a hub that redirects: progress, a streamed answer, its speed", async ({ page, hub, site }) => {
@@ -168,6 +170,78 @@ test("a model in three files: by the address of the first, and dropped together"
   await page.getByRole("button", { name: "Regenerate" }).click();
   await expect(page.locator(".message.assistant .stats")).toBeVisible();
   expect(await page.locator(".message.assistant .prose").last().innerText()).toBe(answer);
+});
+
+test("a drop of something else, an address without a file and a file that is no model leave what runs alone", async ({ page, hub, site }) => {
+  await page.goto(site.url);
+  await fixSettings(page, { maxTokens: 8, seed: 5 });
+  const drop = async (name: string) => {
+    const data = await page.evaluateHandle((name) => {
+      const transfer = new DataTransfer();
+      transfer.items.add(new File(["These are notes."], name));
+      return transfer;
+    }, name);
+    await page.dispatchEvent("#main", "drop", { dataTransfer: data });
+  };
+  await drop("notes.txt");
+  await expect(page.locator("#file-error")).toContainText("files whose name ends in .gguf"); // among the models
+  await loadUrl(page, hub.directUrl(QWEN3));
+  await ready(page);
+  const alive = async () => {
+    await expect(page.locator("#model-name")).toHaveText(QWEN3.replace(".gguf", ""));
+    await expect(page.locator("#model-dot")).toHaveAttribute("data-state", "ready");
+  };
+
+  await drop("notes.txt");
+  await expect(page.locator(".notice")).toContainText("files whose name ends in .gguf");
+  await alive();
+  await drop("notes.gguf");
+  await expect(page.locator('.notice.error[data-code="invalid-gguf"], .notice.error[data-code="truncated-file"]')).toBeVisible();
+  await alive();
+  await loadUrl(page, hub.directUrl("nothing.gguf"));
+  const alert = page.locator('.notice.error[data-code="http-status"]');
+  await expect(alert).toContainText("no file at this address (404)");
+  await alive();
+  await loadUrl(page, hub.directUrl("100%.gguf"));
+  await expect(page.locator("#notices")).not.toContainText("Looking at");
+  await expect(alert).toBeVisible();
+  await ask(page, "Hello"); // by the same model
+  await expect(page.locator(".message.assistant .stats")).toContainText("tokens");
+
+  // Nor does any of it end a download.
+  await loadUrl(page, hub.directUrl(QWEN2, "fault=stall&after=300000"));
+  await expect(page.locator(".loading")).toContainText("%");
+  await drop("notes.gguf");
+  await expect(page.locator(".notice.error")).toBeVisible();
+  await expect(page.locator(".loading")).toContainText("%");
+});
+
+test("a new version reloads the tab that asks for it, with its draft; others when they are told to", async ({ page, context }) => {
+  const folder = mkdtempSync(join(tmpdir(), "qwenlet-site-"));
+  cpSync(join(ROOT, "dist"), folder, { recursive: true });
+  const site = await serve("--dir", folder);
+  await page.goto(site.url);
+  await page.evaluate(async () => void (await navigator.serviceWorker.ready));
+  const other = await context.newPage();
+  for (const tab of [page, other]) {
+    await tab.goto(site.url);
+    await expect.poll(() => tab.evaluate(() => navigator.serviceWorker.controller !== null)).toBe(true);
+    await tab.locator("#model-button").click(); // to the chat, where notices are
+    await tab.evaluate(() => Object.assign(window, { before: true }));
+  }
+  await page.getByLabel("Message", { exact: true }).fill("Half a sen");
+  writeFileSync(join(folder, "sw.js"), `${readFileSync(join(folder, "sw.js"), "utf8")}\n// newer`);
+  await page.evaluate(async () => void (await (await navigator.serviceWorker.ready).update()));
+  for (const tab of [page, other]) await expect(tab.locator(".notice")).toContainText("A new version of this page is ready.");
+  await page.getByRole("button", { name: "Reload" }).click();
+  await expect.poll(() => page.evaluate(() => "before" in window).catch(() => true)).toBe(false);
+  await expect(page.getByLabel("Message", { exact: true })).toHaveValue("Half a sen");
+  await expect(other.locator(".notice")).toHaveText(/Another tab went on with a new version/);
+  expect(await other.evaluate(() => "before" in window)).toBe(true);
+  await other.getByRole("button", { name: "Reload" }).click();
+  await expect.poll(() => other.evaluate(() => "before" in window).catch(() => true)).toBe(false);
+  await site.close();
+  rmSync(folder, { recursive: true });
 });
 
 const FAILURES: [what: string, url: (hub: { directUrl(name: string, query?: string): string }) => string, code: string, says: RegExp][] = [

@@ -32,7 +32,12 @@ const SCRIPTED_PACKAGE = `
     info = { architecture: "qwen3", quantization: "Q8_0", parameters: 1e6, contextLength: 512, trainedContextLength: 512, backend: "cpu",
       adapter: "scripted", why: "Scripted.", memoryBytes: 1, features: [], supportsTools: false, supportsThinking: true };
     chat = { completions: { create: async (request, options) => { window.requests.push(request); return answer(options); } } };
-    static async load() { window.loads = (window.loads ?? 0) + 1; return new Engine(); }
+    static async load() {
+      if (window.loadFails) throw new QwenletError(...window.loadFails);
+      window.loads = (window.loads ?? 0) + 1;
+      return new Engine();
+    }
+    static async fits() { return { fits: true, problems: [], suggestions: [] }; }
     static async probe() { return { webgpu: { available: false, reason: "scripted" } }; }
     async unload() { window.unloaded = true; }
   }`;

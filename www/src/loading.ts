@@ -37,7 +37,8 @@ export class LoadCard {
       el("div", { className: "top" }, this.title, this.percent),
       this.bar,
       el("div", { className: "row" }, this.detail, button("Cancel", onCancel, "quiet")));
-    byId("notices").replaceChildren(this.node);
+    clearNotices();
+    byId("notices").append(this.node);
   }
 
   update(state: LoadProgress): void {
@@ -93,7 +94,8 @@ function describe(state: LoadProgress): string {
 export function showFailure(why: Explained, run: (action: Action) => void): (label: string, run: () => void) => void {
   const buttons = why.actions.map((action, i) => button(ACTION_LABELS[action], () => run(action), i === 0 ? "primary" : ""));
   const actions = el("div", { className: "actions" }, ...buttons);
-  byId("notices").replaceChildren(
+  clearNotices(".lasting, .loading"); // a load under way may go on
+  byId("notices").append(
     el("div", { className: "notice error", role: "alert", data: { code: why.code } },
       el("p", {}, el("strong", {}, why.title), `. ${why.advice}`),
       el("details", {}, el("summary", {}, "Technical details"), `${why.code}: ${why.detail}`),
@@ -116,6 +118,6 @@ export function showNotice(text: string, ...actions: [label: string, run: () => 
   return node;
 }
 
-export function clearNotices(): void {
-  byId("notices").replaceChildren();
+export function clearNotices(but = ".lasting"): void {
+  for (const node of [...byId("notices").children]) if (!node.matches(but)) node.remove();
 }

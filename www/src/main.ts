@@ -1,9 +1,11 @@
 // The chat page: ties models, session, conversation, settings and storage together.
 
-import { Cache, Engine, type CachedModel } from "qwenlet";
+import { Cache, Engine, QwenletError, type CachedModel } from "qwenlet";
 import { choiceOf } from "./catalogue.js";
 import { ChatSheet } from "./chats.js";
+import { Composer, composes } from "./composer.js";
 import { Conversation, WELCOME } from "./conversation.js";
+import { takeDrops } from "./drop.js";
 import { demoChoice, demoWelcome, RealModels } from "./demo.js";
 import { announce, button, byId } from "./dom.js";
 import { ACTION_LABELS, codeOf, explain, type Action } from "./errors.js";
@@ -13,7 +15,8 @@ import { fromFiles, Models } from "./models.js";
 import { registerServiceWorker } from "./offline.js";
 import { Session, type Choice } from "./session.js";
 import { SettingsSheet } from "./settings.js";
-import { Chat, loadModel, loadSettings, loadTheme, saveModel, saveSettings, saveTheme, type Message } from "./store.js";
+import { Chat, loadModel, loadSettings, saveModel, saveSettings, type BackendWish, type Message } from "./store.js";
+import { followTheme } from "./theme.js";
 import * as turns from "./turns.js";
 
 const session = new Session();
@@ -24,19 +27,22 @@ let chat = await Chat.open();
 const held = new Set([chat]);
 let writing: Chat | undefined;
 let lastChoice: Choice | undefined;
+/** Reads the header of what may take the place of what runs. */
+let looking: AbortController | undefined;
 let warnedAboutStorage = false;
 /** The message was sent while the model was still loading, or another conversation's answer ending. */
 let sendWhenReady = false;
-/** The last message is being edited; what else stood in the field. */
-let editing: { draft: string } | undefined;
 
-const message = byId<HTMLTextAreaElement>("message");
+const composer = new Composer(() => void send(), () => {
+  sendWhenReady = false;
+  refresh();
+});
 const realModels = new RealModels((choice) => void load(choice), () => showModels(true));
 const conversation = new Conversation({
   welcome: () => (lastChoice?.demo ? demoWelcome(realModels.node) : WELCOME),
   onIdea: (text) => {
-    message.value = text;
-    message.focus();
+    composer.write(text);
+    composer.focus();
     void send();
   },
   onRegenerate: () => void regenerate(),
@@ -44,7 +50,7 @@ const conversation = new Conversation({
   version: () => turns.version(chat.messages),
   onVersion: (by) => {
     if (session.isAnswering) return;
-    stopEditing();
+    composer.stopEditing();
     turns.step(chat.messages, by);
     save(chat);
     conversation.show(chat.messages);
@@ -56,6 +62,7 @@ const chats = new ChatSheet({ held: () => [...held], shown: () => chat, onOpen: 
 const models = new Models(
   {
     onChoose: (choice) => void load(choice),
+    onFiles: chooseFiles,
     onUnload: () => void unload(),
     onBackend: (backend) => {
       settings.backend = backend;
@@ -87,7 +94,7 @@ function refresh(status?: string): void {
   byId("model-name").textContent = session.isLoading ? (lastChoice?.label ?? "") : engine ? session.label : "Choose a model";
   byId("stop").hidden = !session.isAnswering;
   byId("send").hidden = session.isAnswering;
-  byId<HTMLButtonElement>("send").disabled = !(engine || session.isLoading) || message.value.trim() === "";
+  byId<HTMLButtonElement>("send").disabled = !(engine || session.isLoading) || composer.text === "";
   byId("toy").hidden = !(engine && session.choice?.demo && chat.messages.length > 0);
   const waits = sendWhenReady ? (session.isLoading ? "Sent as soon as the model is ready" : "Sent as soon as the last answer has stopped") : undefined;
   const where = engine && (engine.info.backend === "webgpu" ? `On the GPU (${engine.info.adapter})` : `On the processor (${engine.info.adapter})`);
@@ -98,7 +105,7 @@ function refresh(status?: string): void {
 /** The message field gets the focus, unless the visitor is elsewhere, or it would bring up a keyboard on the screen. */
 function offerMessage(): void {
   const free = document.activeElement === null || document.activeElement === document.body;
-  if (free && matchMedia("(pointer: fine)").matches) message.focus();
+  if (free && matchMedia("(pointer: fine)").matches) composer.focus();
 }
 
 function save(which: Chat): boolean {
@@ -117,7 +124,7 @@ function save(which: Chat): boolean {
 function enter(next: Chat): void {
   session.stop();
   sendWhenReady = false;
-  stopEditing();
+  composer.stopEditing();
   const left = chat;
   chat = next;
   held.add(chat);
@@ -159,7 +166,7 @@ async function newChat(): Promise<void> {
   const left = chat;
   if (left.messages.length > 0) enter(await Chat.fresh());
   showModels(false);
-  message.focus();
+  composer.focus();
   if (left === chat) return;
   const back = showNotice("The last chat is kept under Chats.", ["Go back", () => void openChat(left.key)]);
   setTimeout(() => back.remove(), 12_000);
@@ -167,9 +174,20 @@ async function newChat(): Promise<void> {
 
 // --- Loading
 
+/** A file that cannot be a model changes nothing. */
+function chooseFiles(files: File[]): void {
+  const named = files.filter(({ name }) => /\.gguf$/i.test(name));
+  if (named.length > 0) return void load(fromFiles(named));
+  const text = "Only models can be loaded here: files whose name ends in .gguf.";
+  if (byId("models").hidden) showNotice(text);
+  else models.refuseFiles(text);
+}
+
 async function load(choice: Choice): Promise<void> {
-  lastChoice = choice;
   showModels(false);
+  if (!(await mayReplace(choice))) return;
+  const before = session.engine && session.choice;
+  lastChoice = choice;
   clearNotices();
   if (chat.messages.length === 0) conversation.show(chat.messages); // how it begins depends on the model
   const card = new LoadCard(choice.label, () => session.cancelLoad());
@@ -187,7 +205,7 @@ async function load(choice: Choice): Promise<void> {
   } catch (error) {
     card.close();
     if (choice !== lastChoice) return; // another choice took over
-    if (codeOf(error) !== "aborted") void offerWays(choice, codeOf(error), showFailure(explain(error, "loading"), act));
+    if (codeOf(error) !== "aborted") fail(choice, error, before);
     else if (chat.messages.length === 0) showModels(true);
     sendWhenReady = false;
   } finally {
@@ -198,15 +216,46 @@ async function load(choice: Choice): Promise<void> {
   if (choice.demo) void realModels.judge(settings);
 }
 
+/** What runs or loads goes on until the header of another model shows that it can take its place. */
+async function mayReplace(choice: Choice): Promise<boolean> {
+  looking?.abort();
+  // Of these it is known.
+  if (typeof choice.source === "string" || "cached" in choice.source || choice.demo) return true;
+  if (!session.engine && !session.isLoading) return true;
+  const abort = (looking = new AbortController());
+  const notice = showNotice(`Looking at ${choice.label}.`, ["Cancel", () => abort.abort()]);
+  try {
+    const { fits, guess, why, problems } = await Engine.fits(choice.source, { ...wishesFor(choice), signal: abort.signal });
+    if (!fits && !guess) throw new QwenletError(problems.some(({ limit }) => limit === "webgpu") ? "no-webgpu" : "out-of-memory", why);
+    return !abort.signal.aborted;
+  } catch (error) {
+    if (!abort.signal.aborted) fail(choice, error);
+    return false;
+  } finally {
+    notice.remove();
+  }
+}
+
+/** Says why a model is not loaded, and what else can be done; `before` is what was there until then. */
+function fail(choice: Choice, error: unknown, before?: Choice): void {
+  const add = showFailure(explain(error, "loading"), (action) => act(action, choice));
+  if (before) add(`Back to ${before.label}`, () => void load(before));
+  void offerWays(choice, codeOf(error), add);
+}
+
+function wishesFor(choice: Choice): { backend: BackendWish; contextLength?: number } {
+  const contextLength = choice.contextLength ?? settings.contextLength;
+  return { backend: choice.backend ?? settings.backend, ...(contextLength ? { contextLength } : {}) };
+}
+
 /** Where there is too little room, adds what would fit to the ways out. */
 async function offerWays(choice: Choice, code: string, add: (label: string, run: () => void) => void): Promise<void> {
   if (code !== "out-of-memory" && code !== "quota-exceeded") return;
   try {
-    const contextLength = choice.contextLength ?? settings.contextLength;
-    const { suggestions } = await Engine.fits(choice.source, { backend: choice.backend ?? settings.backend, ...(contextLength ? { contextLength } : {}) });
+    const { suggestions } = await Engine.fits(choice.source, wishesFor(choice));
     for (const suggestion of suggestions) {
       const way = choiceOf(suggestion, choice);
-      if (way && choice === lastChoice) add(way.how, () => void load(way));
+      if (way) add(way.how, () => void load(way));
     }
   } catch (error) {
     console.warn("qwenlet: what would fit is unknown", error);
@@ -224,6 +273,7 @@ async function warn(choice: Choice, code: string, detail: string): Promise<void>
 }
 
 async function unload(): Promise<void> {
+  looking?.abort();
   try {
     await session.unload();
   } catch (error) {
@@ -257,7 +307,7 @@ async function storedModels(): Promise<CachedModel[]> {
 // --- Answering
 
 async function send(): Promise<void> {
-  const text = message.value.trim();
+  const { text } = composer;
   sendWhenReady = false;
   if (!text || (session.isAnswering && writing === chat)) return;
   if (!session.engine || session.isAnswering) {
@@ -266,9 +316,8 @@ async function send(): Promise<void> {
     else showModels(true);
     return;
   }
-  if (!editing || !turns.renew(chat.messages, text)) chat.messages.push({ role: "user", content: text });
-  if (editing) stopEditing();
-  else write("");
+  if (!composer.isEditing || !turns.renew(chat.messages, text)) chat.messages.push({ role: "user", content: text });
+  composer.sent();
   conversation.show(chat.messages);
   await answer();
 }
@@ -276,11 +325,12 @@ async function send(): Promise<void> {
 async function regenerate(): Promise<void> {
   if (session.isAnswering) return;
   if (!session.engine) {
-    if (lastChoice && !session.isLoading) await load(lastChoice);
+    const choice = session.choice ?? lastChoice;
+    if (choice && !session.isLoading) await load(choice);
     if (!session.engine) return;
   }
   if (!turns.renew(chat.messages)) return;
-  stopEditing();
+  composer.stopEditing();
   conversation.show(chat.messages);
   await answer();
 }
@@ -289,26 +339,7 @@ async function regenerate(): Promise<void> {
 function edit(): void {
   const asked = chat.messages.filter(({ role }) => role === "user").at(-1);
   if (!asked || session.isAnswering) return;
-  editing ??= { draft: message.value };
-  byId("editing").hidden = false;
-  write(asked.content);
-  message.focus();
-  announce("Editing your last message.");
-}
-
-/** The field as it was before. */
-function stopEditing(): void {
-  if (!editing) return;
-  const { draft } = editing;
-  editing = undefined;
-  byId("editing").hidden = true;
-  write(draft);
-}
-
-/** Puts a text into the message field. */
-function write(text: string): void {
-  message.value = text;
-  message.dispatchEvent(new Event("input"));
+  composer.edit(asked.content);
 }
 
 async function answer(): Promise<void> {
@@ -364,10 +395,10 @@ function explainedActions(failed: Message): Action[] {
   return session.engine ? ["regenerate"] : code === "gpu" || code === "device-lost" ? ["regenerate", "cpu"] : ["regenerate"];
 }
 
-function act(action: Action): void {
+function act(action: Action, choice = session.choice ?? lastChoice): void {
   switch (action) {
     case "retry":
-      if (lastChoice) void load(lastChoice);
+      if (choice) void load(choice);
       else showModels(true);
       break;
     case "regenerate":
@@ -389,7 +420,7 @@ function act(action: Action): void {
       settings.backend = "cpu";
       saveSettings(settings);
       byId("backends").querySelector<HTMLInputElement>('[value="cpu"]')!.checked = true;
-      if (lastChoice) void load(lastChoice);
+      if (choice) void load(choice);
       break;
     case "new-chat":
       void newChat();
@@ -404,29 +435,10 @@ function act(action: Action): void {
 
 // --- Controls
 
-byId("composer").onsubmit = (event) => {
-  event.preventDefault();
-  void send();
-};
-message.oninput = () => {
-  sendWhenReady = false;
-  refresh();
-};
-/** Whether a key belongs to an input method. In Safari the one that ends a composition comes after its end, with this code. */
-const composes = (event: KeyboardEvent): boolean => event.isComposing || event.keyCode === 229;
-message.onkeydown = (event) => {
-  if (event.key !== "Enter" || event.shiftKey || composes(event)) return;
-  event.preventDefault();
-  void send();
-};
-byId("edit-cancel").onclick = () => {
-  stopEditing();
-  message.focus();
-};
 byId("stop").onclick = () => session.stop();
 byId("skip").onclick = (event) => {
   event.preventDefault();
-  (byId("models").hidden === false ? byId("models-title") : message).focus();
+  (byId("models").hidden === false ? byId("models-title") : byId("message")).focus();
 };
 byId("new-chat").onclick = () => void newChat();
 byId("chats-button").onclick = () => void chats.open();
@@ -436,42 +448,13 @@ byId("model-button").onclick = () => showModels(byId("models").hidden !== false)
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || event.defaultPrevented || composes(event) || document.querySelector("dialog[open]")) return;
   if (session.isAnswering) session.stop();
-  else if (editing) stopEditing();
+  else if (composer.isEditing) composer.stopEditing();
   else if (byId("models").hidden === false && (session.engine || session.isLoading)) showModels(false);
 });
 addEventListener("pagehide", () => held.forEach((one) => one.save()));
 
-function applyTheme(theme: "light" | "dark"): void {
-  document.documentElement.dataset["theme"] = theme;
-  byId("theme").setAttribute("aria-pressed", String(theme === "dark"));
-}
-const prefersDark = matchMedia("(prefers-color-scheme: dark)");
-const systemTheme = (): "light" | "dark" => (prefersDark.matches ? "dark" : "light");
-applyTheme(loadTheme() ?? systemTheme());
-prefersDark.onchange = () => applyTheme(loadTheme() ?? systemTheme());
-byId("theme").onclick = () => {
-  const theme = document.documentElement.dataset["theme"] === "dark" ? "light" : "dark";
-  applyTheme(theme);
-  saveTheme(theme);
-};
-
-// Files may be dropped anywhere. Counting tells leaving the page from crossing its parts.
-let over = 0;
-const hasFiles = (event: DragEvent): boolean => event.dataTransfer?.types.includes("Files") ?? false;
-const showDrop = (n: number): void => {
-  over = Math.max(0, n);
-  byId("drop").hidden = over === 0;
-};
-addEventListener("dragenter", (event) => hasFiles(event) && showDrop(over + 1));
-addEventListener("dragleave", (event) => hasFiles(event) && showDrop(over - 1));
-addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault());
-addEventListener("drop", (event) => {
-  if (!hasFiles(event)) return;
-  event.preventDefault();
-  showDrop(0);
-  const files = [...(event.dataTransfer?.files ?? [])];
-  if (files.length) void load(fromFiles(files));
-});
+followTheme();
+takeDrops(chooseFiles);
 
 // --- Start
 
@@ -479,4 +462,9 @@ chat.show();
 conversation.show(chat.messages);
 refresh();
 await begin(); // before the page's files are fetched once more, to be kept
-void registerServiceWorker((apply) => showNotice("A new version of this page is ready.", ["Reload", apply]));
+let update: HTMLElement | undefined;
+void registerServiceWorker((text, reload) => {
+  update?.remove();
+  update = showNotice(text, ["Reload", reload]);
+  update.classList.add("lasting"); // until then this page and what it loads may be of two versions
+});

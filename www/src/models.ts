@@ -12,6 +12,7 @@ import { StoredModels } from "./stored.js";
 
 export interface ModelHandlers {
   onChoose(choice: Choice): void;
+  onFiles(files: File[]): void;
   onUnload(): void;
   onBackend(backend: BackendWish): void;
 }
@@ -26,7 +27,7 @@ export class Models {
     const file = byId<HTMLInputElement>("file");
     byId("file-button").onclick = () => file.click();
     file.onchange = () => {
-      if (file.files?.length) this.handlers.onChoose(fromFiles([...file.files]));
+      if (file.files?.length) this.handlers.onFiles([...file.files]);
       file.value = "";
     };
     byId("url-form").onsubmit = (event) => {
@@ -45,9 +46,17 @@ export class Models {
   /** Brings all lists up to date. */
   async refresh(info: EngineInfo | undefined, choice: Choice | undefined): Promise<void> {
     this.showLoaded(info, choice);
+    this.refuseFiles("");
     byId("demo").hidden = info !== undefined && choice?.demo === true;
     byId("demo-list").replaceChildren(demoRow((demo) => this.handlers.onChoose(demo)));
     await this.showLists();
+  }
+
+  refuseFiles(why: string): void {
+    const error = byId("file-error");
+    error.textContent = why;
+    error.hidden = why === "";
+    if (why) error.scrollIntoView({ block: "nearest" });
   }
 
   /** What is stored, what can be had, and what there is room for: all of it changes with every load and deletion. */
@@ -139,7 +148,16 @@ export function checkUrl(text: string): URL | string {
 }
 
 export function fromUrl(url: URL): Choice {
-  return { source: url, label: decodeURIComponent(url.pathname.split("/").pop() || url.host).replace(/\.gguf$/i, "") };
+  return { source: url, label: decoded(url.pathname.split("/").pop() || url.host).replace(/\.gguf$/i, "") };
+}
+
+/** A name may have a stray %. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 export function fromFiles(files: File[]): Choice {

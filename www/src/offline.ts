@@ -1,23 +1,27 @@
 // Registers the service worker, which keeps the page's own files so that a reload needs no network.
 
-/** `onUpdate` is told when a newer version of the page is ready, with what switches to it. */
-export async function registerServiceWorker(onUpdate: (apply: () => void) => void): Promise<void> {
+/** `offer` is told when there is a newer version of the page, with what goes on with it: a reload, never without the visitor's word. */
+export async function registerServiceWorker(offer: (text: string, reload: () => void) => void): Promise<void> {
   if (!("serviceWorker" in navigator)) return;
-  const hadController = navigator.serviceWorker.controller !== null;
-  let reloading = false;
-  navigator.serviceWorker.addEventListener("controllerchange", () => {
-    if (!hadController || reloading) return; // the first one to take over changes nothing
-    reloading = true;
-    location.reload();
-  });
   try {
-    const registration = await navigator.serviceWorker.register("sw.js", { updateViaCache: "none" });
-    const offer = (worker: ServiceWorker): void => onUpdate(() => worker.postMessage("activate"));
-    if (registration.waiting && navigator.serviceWorker.controller) offer(registration.waiting);
+    const { serviceWorker } = navigator;
+    const hadController = serviceWorker.controller !== null;
+    let asked = false;
+    serviceWorker.addEventListener("controllerchange", () => {
+      if (!hadController) return; // the first one to take over changes nothing
+      if (asked) location.reload();
+      else offer("Another tab went on with a new version of this page. Reload this one too before you load a model.", () => location.reload());
+    });
+    const registration = await serviceWorker.register("sw.js", { updateViaCache: "none" });
+    const ready = (worker: ServiceWorker): void => offer("A new version of this page is ready.", () => {
+      asked = true;
+      worker.postMessage("activate");
+    });
+    if (registration.waiting && serviceWorker.controller) ready(registration.waiting);
     registration.addEventListener("updatefound", () => {
       const worker = registration.installing;
       worker?.addEventListener("statechange", () => {
-        if (worker.state === "installed" && navigator.serviceWorker.controller) offer(worker);
+        if (worker.state === "installed" && serviceWorker.controller) ready(worker);
       });
     });
   } catch (error) {
