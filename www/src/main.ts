@@ -89,14 +89,14 @@ function showModels(open: boolean): void {
 
 function refresh(status?: string): void {
   const { engine } = session;
-  const state = session.isLoading ? "loading" : engine ? "ready" : "none";
+  const state = session.isLoading || looking ? "loading" : engine ? "ready" : "none";
   byId("model-dot").dataset["state"] = state;
   byId("model-name").textContent = session.isLoading ? (lastChoice?.label ?? "") : engine ? session.label : "Choose a model";
   byId("stop").hidden = !session.isAnswering;
   byId("send").hidden = session.isAnswering;
   byId<HTMLButtonElement>("send").disabled = !(engine || session.isLoading) || composer.text === "";
   byId("toy").hidden = !(engine && session.choice?.demo && chat.messages.length > 0);
-  const waits = sendWhenReady ? (session.isLoading ? "Sent as soon as the model is ready" : "Sent as soon as the last answer has stopped") : undefined;
+  const waits = sendWhenReady ? (session.isLoading || looking ? "Sent as soon as the model is ready" : "Sent as soon as the last answer has stopped") : undefined;
   const where = engine && (engine.info.backend === "webgpu" ? `On the GPU (${engine.info.adapter})` : `On the processor (${engine.info.adapter})`);
   byId("status").textContent = waits ?? status ?? where ?? (session.isLoading ? "" : "No model is loaded");
   byId("status").title = engine?.info.why ?? "";
@@ -185,7 +185,10 @@ function chooseFiles(files: File[]): void {
 
 async function load(choice: Choice): Promise<void> {
   showModels(false);
-  if (!(await mayReplace(choice))) return;
+  if (!(await mayReplace(choice))) {
+    if (sendWhenReady && session.engine) await send();
+    return;
+  }
   const before = session.engine && session.choice;
   lastChoice = choice;
   clearNotices();
@@ -221,9 +224,11 @@ async function mayReplace(choice: Choice): Promise<boolean> {
   looking?.abort();
   // Of these it is known.
   if (typeof choice.source === "string" || "cached" in choice.source || choice.demo) return true;
-  if (!session.engine && !session.isLoading) return true;
+  const now = session.isLoading ? lastChoice : session.engine && session.choice;
+  if (!now || now.demo) return true; // the demo is there again at once
   const abort = (looking = new AbortController());
   const notice = showNotice(`Looking at ${choice.label}.`, ["Cancel", () => abort.abort()]);
+  refresh();
   try {
     const { fits, guess, why, problems } = await Engine.fits(choice.source, { ...wishesFor(choice), signal: abort.signal });
     if (!fits && !guess) throw new QwenletError(problems.some(({ limit }) => limit === "webgpu") ? "no-webgpu" : "out-of-memory", why);
@@ -233,6 +238,8 @@ async function mayReplace(choice: Choice): Promise<boolean> {
     return false;
   } finally {
     notice.remove();
+    if (looking === abort) looking = undefined;
+    refresh();
   }
 }
 
@@ -310,8 +317,8 @@ async function send(): Promise<void> {
   const { text } = composer;
   sendWhenReady = false;
   if (!text || (session.isAnswering && writing === chat)) return;
-  if (!session.engine || session.isAnswering) {
-    sendWhenReady = session.isLoading || session.isAnswering;
+  if (!session.engine || session.isAnswering || looking) {
+    sendWhenReady = session.isLoading || session.isAnswering || looking !== undefined;
     if (sendWhenReady) refresh();
     else showModels(true);
     return;
