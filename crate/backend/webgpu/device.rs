@@ -1,6 +1,7 @@
 //! The adapter and device, what they can do, and what went wrong on them.
 
 use std::ops::Deref;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use futures_channel::oneshot;
@@ -65,7 +66,7 @@ impl Drop for Device {
 /// A device with its queue.
 #[derive(Debug, Clone)]
 pub(super) struct Gpu {
-    pub(super) device: Arc<Device>,
+    pub(super) device: Rc<Device>,
     pub(super) queue: wgpu::Queue,
     pub(super) adapter: wgpu::AdapterInfo,
     /// Whether shaders may multiply four bytes at once.
@@ -166,7 +167,7 @@ impl Gpu {
         });
         let language = instance.wgsl_language_features();
         let has_byte_products = language.contains(wgpu::WgslLanguageFeatures::Packed4x8IntegerDotProduct);
-        let device = Arc::new(Device(device));
+        let device = Rc::new(Device(device));
         Ok(Self { adapter: adapter.get_info(), device, queue, has_byte_products, fault })
     }
 
