@@ -43,7 +43,7 @@ function table(needs) {
     ];
   });
   const lines = [heads, heads.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`);
-  return `${lines.join("\n")}\n\nMemory for a context of ${context.toLocaleString("en")} tokens: WebAssembly memory on the CPU, GPU memory on WebGPU (beside 60 MB of WebAssembly memory).\n`;
+  return `${lines.join("\n")}\n\nMemory for a context of ${context.toLocaleString("en")} tokens: WebAssembly memory on the CPU, GPU memory on WebGPU (beside 70 MB of WebAssembly memory).\n`;
 }
 
 const [tool, check] = process.argv.slice(2);
