@@ -25,11 +25,11 @@ const MAX_ROUNDED_ERROR: f64 = 3e-2;
 /// Rows of each run: two that take the form for many, and reach a second page of state; some that take the form for several; a
 /// few; two alone.
 const RUNS: [usize; 6] = [33, 33, 8, 2, 1, 1];
-const ROWS: usize = 33 + 33 + 8 + 2 + 1 + 1;
+const ROWS: usize = RUNS[0] + RUNS[1] + RUNS[2] + RUNS[3] + RUNS[4] + RUNS[5];
 
 /// Some runs that attend to two pages share them between workgroups, as those with long contexts do, others do not.
 pub(crate) fn splits(last: usize, rows: usize) -> usize {
-    if last >= PAGE_TOKENS && (rows == 8 || (rows == 1 && last.is_multiple_of(2))) { 2 } else { 1 }
+    if last >= PAGE_TOKENS && (rows == RUNS[2] || (rows == 1 && last.is_multiple_of(2))) { 2 } else { 1 }
 }
 
 /// What a backend that computes rightly gave.

@@ -109,20 +109,24 @@ export class WorkerHandle {
     }
   }
 
+  /** What is pending fails, and so does what is called from now on. */
+  #refuse(why: QwenletError): void {
+    this.gone = why;
+    for (const reject of this.#pending) reject(why);
+  }
+
   /** Ends the worker and frees all that it holds; pending calls reject with `why`. */
   terminate(why: QwenletError): void {
     if (this.gone) return;
-    this.gone = why;
     this.#worker.terminate();
-    for (const reject of this.#pending) reject(why);
+    this.#refuse(why);
   }
 
   /** The same, but the worker first gives back what it holds: a browser may be slow to take a GPU's memory from an ended one. */
   async retire(why: QwenletError): Promise<void> {
     if (this.gone) return;
-    const released = this.#api.release().catch(() => {});
-    this.gone = why;
-    for (const reject of this.#pending) reject(why);
+    const released = this.#api.release().catch(() => {}); // the worker's end gives it back too
+    this.#refuse(why);
     await Promise.race([released, new Promise((resolve) => setTimeout(resolve, PATIENCE))]);
     this.#worker.terminate();
   }

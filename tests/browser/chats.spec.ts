@@ -161,13 +161,18 @@ test("only a confirmed deletion deletes, the shown one too", async ({ page, site
   expect(await page.evaluate(() => JSON.stringify(localStorage))).toContain("An orphan");
 });
 
-test("who leaves a chat in the middle of an answer finds what was written, in that chat", async ({ page, site }) => {
+/** A new chat while the answer in another has its first half; the second comes with `more`. */
+async function leaveHalfWay(page: Page, site: { url: string }): Promise<void> {
   await start(page, site);
   await script(page, { text: "The first half" }, { wait: "more" }, { text: " and the second." });
   await page.getByLabel("Message", { exact: true }).fill("One");
   await page.keyboard.press("Enter");
   await expect(page.locator(".message[aria-busy]")).toContainText("The first half");
   await page.getByRole("button", { name: "New chat" }).click();
+}
+
+test("who leaves a chat in the middle of an answer finds what was written, in that chat", async ({ page, site }) => {
+  await leaveHalfWay(page, site);
   await expect(page.locator(".message")).toHaveCount(0);
   // What is sent meanwhile waits for the engine.
   await page.getByLabel("Message", { exact: true }).fill("Two");
@@ -184,12 +189,7 @@ test("who leaves a chat in the middle of an answer finds what was written, in th
 });
 
 test("who comes back while the answer is still ending sees its end", async ({ page, site }) => {
-  await start(page, site);
-  await script(page, { text: "The first half" }, { wait: "more" }, { text: " and the second." });
-  await page.getByLabel("Message", { exact: true }).fill("One");
-  await page.keyboard.press("Enter");
-  await expect(page.locator(".message[aria-busy]")).toContainText("The first half");
-  await page.getByRole("button", { name: "New chat" }).click();
+  await leaveHalfWay(page, site);
   await page.getByRole("button", { name: "Go back" }).click();
   await expect(page.locator(".message.assistant .prose")).toHaveText("The first half");
   await page.evaluate(() => Object.assign(window, { more: true }));

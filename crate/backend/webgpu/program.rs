@@ -182,10 +182,9 @@ impl Program {
         let mut recorded = Recorded::default();
         let mut work = 0;
         for (i, dispatch) in self.dispatches.iter().enumerate().skip(from) {
-            let lines = counts.lines(dispatch.rows);
-            if lines < dispatch.min_lines.max(1) || !dispatch.when.holds(counts) {
+            let Some(lines) = dispatch.when.lines(dispatch.rows, dispatch.min_lines, counts) else {
                 continue;
-            }
+            };
             let Some(shape) = dispatch.shapes.iter().find(|s| lines <= s.max_lines) else { continue };
             if work >= most {
                 return (recorded, Some(i));

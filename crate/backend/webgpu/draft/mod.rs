@@ -57,7 +57,13 @@ pub(super) struct When {
 impl When {
     const ALL: Self = Self { apart: None, tiled: None, split: None };
 
-    pub(super) fn holds(self, counts: Counts) -> bool {
+    /// Lines of a dispatch of these rows in a run; `None` where it takes no part.
+    pub(super) fn lines(self, rows: RowSet, min_lines: u32, counts: Counts) -> Option<u32> {
+        let lines = counts.lines(rows);
+        (lines >= min_lines.max(1) && self.holds(counts)).then_some(lines)
+    }
+
+    fn holds(self, counts: Counts) -> bool {
         self.apart.is_none_or(|apart| apart == counts.apart)
             && self.tiled.is_none_or(|tiled| tiled == counts.tiled)
             && self.split.is_none_or(|split| split == (counts.splits > 1))
@@ -81,15 +87,10 @@ pub(super) struct Draft<'a> {
 impl Draft<'_> {
     /// Keeps of it what runs like this one take; whether that is anything.
     pub(super) fn keep(&mut self, counts: Counts) -> bool {
-        let lines = counts.lines(self.rows);
-        let taken = self.shapes.iter().position(|s| lines <= s.max_lines);
-        match taken {
-            Some(i) if lines >= self.min_lines.max(1) && self.when.holds(counts) => {
-                self.shapes = vec![self.shapes.swap_remove(i)];
-                true
-            }
-            _ => false,
-        }
+        let lines = self.when.lines(self.rows, self.min_lines, counts);
+        let taken = lines.and_then(|lines| self.shapes.iter().position(|s| lines <= s.max_lines));
+        self.shapes = taken.map(|i| self.shapes.swap_remove(i)).into_iter().collect();
+        taken.is_some()
     }
 }
 
