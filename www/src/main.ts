@@ -157,14 +157,14 @@ async function deleteChat(key: string): Promise<boolean> {
   const gone = [...held].find((one) => one.key === key) ?? (await Chat.at(key));
   if (!gone) return false;
   gone.delete();
-  if (gone === chat) enter(await Chat.fresh());
+  if (gone === chat) enter(Chat.fresh());
   else if (gone !== writing) leave(gone);
   return true;
 }
 
-async function newChat(): Promise<void> {
+function newChat(): void {
   const left = chat;
-  if (left.messages.length > 0) enter(await Chat.fresh());
+  if (left.messages.length > 0) enter(Chat.fresh());
   showModels(false);
   composer.focus();
   if (left === chat) return;
@@ -430,7 +430,7 @@ function act(action: Action, choice = session.choice ?? lastChoice): void {
       if (choice) void load(choice);
       break;
     case "new-chat":
-      void newChat();
+      newChat();
       break;
     case "settings":
       sheet.open(session.engine?.info.supportsThinking ?? false);
@@ -447,7 +447,7 @@ byId("skip").onclick = (event) => {
   event.preventDefault();
   (byId("models").hidden === false ? byId("models-title") : byId("message")).focus();
 };
-byId("new-chat").onclick = () => void newChat();
+byId("new-chat").onclick = newChat;
 byId("chats-button").onclick = () => void chats.open();
 byId("settings-button").onclick = () => sheet.open(session.engine?.info.supportsThinking ?? false);
 byId("toy-models").onclick = () => showModels(true);

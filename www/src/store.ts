@@ -120,9 +120,11 @@ export class Chat {
     return chat ?? Chat.fresh();
   }
 
-  static async fresh(): Promise<Chat> {
+  /** A new one, at once: no other tab knows its key, so that the lock can follow. */
+  static fresh(): Chat {
     const key = newKey();
-    return (await Chat.at(key)) ?? new Chat(key, { updated: 0, messages: [] }, () => {});
+    const held = hold(key, 0);
+    return new Chat(key, { updated: 0, messages: [] }, () => void held.then((release) => release?.()));
   }
 
   /** Undefined where another tab has it open, and does not let go of it within `wait` milliseconds. */
