@@ -36,6 +36,10 @@ for (const backend of ["cpu", "webgpu"] as const) {
       }, { url: hub.directUrl(model), backend });
       expect(got.info.backend).toBe(backend);
       expect(got.info.why).not.toBe("");
+      if (backend === "webgpu") {
+        expect(got.info.selfCheck).toMatchObject({ kernels: "exact", failed: [] });
+        expect(got.info.selfCheck?.relativeError).toBeLessThan(1e-3);
+      }
       expect(got.usage).toMatchObject({ prompt_tokens: 7, completion_tokens: 24, total_tokens: 31 });
       const ids = ["--ids", "5,17,99,300,42,7,8", "--max-tokens", "24", "--ignore-eos"];
       expect(got.greedy).toEqual(native(model, backend, ...ids, "--temperature", "0").ids);

@@ -16,13 +16,13 @@ export default defineConfig({
   testDir: ".",
   outputDir: "../../test-results",
   globalSetup: "./models.ts",
-  workers: 2,
-  timeout: 240_000, // the self-checks compile for most of 90 s where another test runs beside them
+  workers: 3,
+  timeout: 360_000, // the self-checks compile for most of two minutes where other tests run beside them
   expect: { timeout: 30_000 },
   // Most tests wait for the network or the software GPU half of their time. Those of rates, and of what has arrived when a
   // connection breaks, have the machine for themselves: `cargo xtask test browser` runs one project after the other.
   projects: [
-    { name: "beside", testIgnore: TIMED, workers: 2 },
+    { name: "beside", testIgnore: TIMED, workers: 3 },
     { name: "alone", testMatch: TIMED, workers: 1 },
   ],
   forbidOnly: process.env["CI"] !== undefined,
@@ -30,6 +30,6 @@ export default defineConfig({
   use: {
     browserName: "chromium",
     launchOptions: { args: CHROMIUM_ARGS, ...(EXECUTABLE ? { executablePath: EXECUTABLE } : {}) },
-    trace: "retain-on-failure",
+    screenshot: "only-on-failure", // a trace of each test takes a third of the processor
   },
 });

@@ -15,6 +15,8 @@ pub mod trace;
 pub mod vocabulary;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
 
 /// The golden data, where it is present (`../shared/fixtures/dev`, or what `QWENLET_FIXTURES` says); says so where it
 /// is not.
@@ -44,4 +46,16 @@ pub fn relative_l2(got: impl IntoIterator<Item = f64>, wanted: impl IntoIterator
     }
     let relative = (difference / norm).sqrt();
     if relative.is_nan() { f64::INFINITY } else { relative }
+}
+
+/// Does the work for each item, as many at once as there are processors.
+pub fn side_by_side<T: Sync>(items: &[T], work: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        while let Some(item) = items.get(next.fetch_add(1, Relaxed)) {
+            work(item);
+        }
+    };
+    let n = thread::available_parallelism().map_or(1, |n| n.get());
+    thread::scope(|scope| (0..n).for_each(|_| drop(scope.spawn(worker))));
 }
