@@ -110,14 +110,15 @@ pub struct DispatchTime {
 pub trait Backend {
     fn info(&self) -> &BackendInfo;
 
-    /// Allocates weights, state and scratch, and makes whatever a run needs. Afterwards a run allocates nothing.
+    /// Allocates weights, state and scratch, and makes whatever a run needs. Afterwards a run allocates nothing. What a
+    /// device finds out later, `finish_upload` reports.
     fn prepare(&mut self, plan: Arc<Plan>, limits: RunLimits) -> LocalBoxFuture<'_, Result<()>>;
 
     /// Takes whole rows of a weight, `first_row` on, in the file's own layout. Rows come in order and once.
     fn upload(&mut self, weight: WeightId, first_row: u32, bytes: &[u8]) -> Result<()>;
 
-    /// Waits until what was queued so far is done, so that a fast source does not pile up copies.
-    fn flush(&mut self) -> LocalBoxFuture<'_, Result<()>>;
+    /// Waits until what is queued at the call is done, so that a fast source does not pile up copies.
+    fn flush(&mut self) -> LocalBoxFuture<'static, Result<()>>;
 
     /// After the last upload: waits for it and reports what failed on the way (GPU memory above all).
     fn finish_upload(&mut self) -> LocalBoxFuture<'_, Result<()>>;

@@ -4,7 +4,9 @@
 pub(crate) mod interpreter;
 pub(crate) mod random;
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 use self::interpreter::Interpreter;
 use self::random::{Rng, blocks};
@@ -77,6 +79,8 @@ async fn error(backend: &mut dyn Backend, plan: &Arc<Plan>, rounds: Rounds) -> R
     let n_pages = PREPARED_PAGES;
     let limits = RunLimits { max_rows: ROWS, max_outputs: 1, max_sequences: 1, n_pages, keep_buffers: false };
     backend.prepare(plan.clone(), limits).await?;
+    // The device compiles while the references compute.
+    turn().await;
     let mut rng = Rng::new(1);
     let weights = plan.weights.iter().map(|w| random_weight(&mut rng, w)).collect::<Result<Vec<_>>>()?;
     for (i, bytes) in (0..).zip(&weights) {
@@ -91,7 +95,6 @@ async fn error(backend: &mut dyn Backend, plan: &Arc<Plan>, rounds: Rounds) -> R
         rest = after;
         run.iter().enumerate().map(|(i, row)| Row { output: i == n - 1, ..*row }).collect::<Vec<_>>()
     });
-    // The references first: the device compiles meanwhile.
     let mut interpreter = Interpreter::new(plan, &weights, n_pages).rounded(rounds);
     let mut wanted = Vec::new();
     for rows in &runs {
@@ -139,6 +142,19 @@ async fn wrong_choice(backend: &mut dyn Backend, plan: &Plan, logits: &[f32]) ->
         backend.stop_choosing();
     }
     Ok(None)
+}
+
+/// Ends a turn: a browser's calls reach its GPU only then.
+pub(crate) async fn turn() {
+    let mut ended = false;
+    poll_fn(|context| match std::mem::replace(&mut ended, true) {
+        true => Poll::Ready(()),
+        false => {
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await;
 }
 
 /// Weights as a file has them: matrices that keep the size of what they multiply, vectors around one. What

@@ -25,8 +25,8 @@ use crate::tokenizer::Tokenizer;
 /// Opens part `n` (0-based) of a model; parts after the first are asked for where the header says so.
 pub type OpenPart<'a> = dyn FnMut(usize) -> LocalBoxFuture<'a, Result<Box<dyn Source>>> + 'a;
 
-/// Bytes uploaded before the backend is asked to catch up.
-const FLUSH_BYTES: usize = 32 << 20;
+/// Bytes uploaded before the backend is asked to catch up with as many before them.
+const FLUSH_BYTES: usize = 16 << 20;
 /// Bytes uploaded before others get their turn; small pieces come with turns of their own.
 const PAUSE_BYTES: usize = 1 << 20;
 
@@ -309,6 +309,7 @@ async fn stream_weights(
         let pushed = uploader.push(&std::mem::take(&mut part.read), target.backend());
         pushed.context(|| name.clone()).map_err(|e| target.stop(e))?;
         let (mut unflushed, mut unpaused) = (0, 0);
+        let mut before: Option<LocalBoxFuture<'_, Result<()>>> = None;
         while !uploader.is_done() {
             let chunk = target.meanwhile(part.source.next()).await??;
             if chunk.is_empty() {
@@ -320,7 +321,9 @@ async fn stream_weights(
             unflushed += n;
             if unflushed >= FLUSH_BYTES {
                 unflushed = 0;
-                target.backend().flush().await.map_err(|e| target.stop(e))?;
+                if let Some(before) = before.replace(target.backend().flush()) {
+                    target.meanwhile(before).await?.map_err(|e| target.stop(e))?;
+                }
             }
             unpaused += n;
             if unpaused >= PAUSE_BYTES

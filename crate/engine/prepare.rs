@@ -233,15 +233,16 @@ impl Wish<'_> {
             }
         };
         backend.allocate(self.plan, self.limits(BackendKind::WebGpu))?;
+        // Before anything is compiled, for which the answer would wait.
+        backend.allocated().await?;
         if matches!(check, Check::Passed(_)) {
             backend.make_kernels()?;
         }
-        let allocated = backend.allocated();
         let may_leave = asked != BackendChoice::WebGpu;
         let why = if may_leave { "a WebGPU adapter is available" } else { "WebGPU was asked for" };
         let mut target =
             Target { backend: On::WebGpu(backend, check), why: why.to_owned(), may_begin_anew, may_leave };
-        target.meanwhile(allocated).await??;
+        target.meanwhile(selfcheck::turn()).await?;
         Ok(target)
     }
 }

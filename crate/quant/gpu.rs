@@ -9,28 +9,6 @@ use super::{
 };
 use crate::kernels::shader::{TILE_ROWS, UNPACKS, Unpack};
 
-/// Fills the words of a unit from its bytes; the last unit of a row may be short.
-type Pack = fn(bytes: &[u8], quants: &mut [u32], scales: &mut [u32]);
-
-/// In the order of [`GgmlType`].
-const PACKS: [Pack; 15] = [
-    float::gpu::pack,
-    float::gpu::pack,
-    float::gpu::pack,
-    q4_0::gpu::pack,
-    q4_1::gpu::pack,
-    q5_0::gpu::pack,
-    q5_1::gpu::pack,
-    q8_0::gpu::pack,
-    q2_k::gpu::pack,
-    q3_k::gpu::pack,
-    q4_k::gpu::pack,
-    q5_k::gpu::pack,
-    q6_k::gpu::pack,
-    iq4_nl::gpu::pack,
-    iq4_xs::gpu::pack,
-];
-
 /// Weights in a group: what a kernel unpacks at a time.
 pub const GROUP: usize = 32;
 
@@ -69,35 +47,41 @@ impl Packing {
     pub fn pack_tile(&self, bytes: &[u8], row_bytes: usize, quants: &mut [u32], scales: &mut [u32]) {
         quants.fill(0);
         scales.fill(0);
-        PACK_ROWS[self.ty as usize](bytes, row_bytes, quants, scales);
+        PACK_ROWS[self.ty as usize](bytes, row_bytes, [quants, scales]);
     }
 }
 
-/// Fills a tile from rows of so many bytes each.
-type PackRows = fn(bytes: &[u8], row_bytes: usize, quants: &mut [u32], scales: &mut [u32]);
+/// Fills a tile's quants and scales from rows of so many bytes each.
+type PackRows = fn(bytes: &[u8], row_bytes: usize, to: [&mut [u32]; 2]);
 
-/// One function a format, so that the compiler knows its sizes.
+/// In the order of [`GgmlType`]. One function a format, with its `pack` in it: the compiler then knows all sizes.
 const PACK_ROWS: [PackRows; 15] = [
-    pack_rows::<0>,
-    pack_rows::<1>,
-    pack_rows::<2>,
-    pack_rows::<3>,
-    pack_rows::<4>,
-    pack_rows::<5>,
-    pack_rows::<6>,
-    pack_rows::<7>,
-    pack_rows::<8>,
-    pack_rows::<9>,
-    pack_rows::<10>,
-    pack_rows::<11>,
-    pack_rows::<12>,
-    pack_rows::<13>,
-    pack_rows::<14>,
+    |bytes, row_bytes, to| pack_rows::<0>(bytes, row_bytes, to, float::gpu::pack),
+    |bytes, row_bytes, to| pack_rows::<1>(bytes, row_bytes, to, float::gpu::pack),
+    |bytes, row_bytes, to| pack_rows::<2>(bytes, row_bytes, to, float::gpu::pack),
+    |bytes, row_bytes, to| pack_rows::<3>(bytes, row_bytes, to, q4_0::gpu::pack),
+    |bytes, row_bytes, to| pack_rows::<4>(bytes, row_bytes, to, q4_1::gpu::pack),
+    |bytes, row_bytes, to| pack_rows::<5>(bytes, row_bytes, to, q5_0::gpu::pack),
+    |bytes, row_bytes, to| pack_rows::<6>(bytes, row_bytes, to, q5_1::gpu::pack),
+    |bytes, row_bytes, to| pack_rows::<7>(bytes, row_bytes, to, q8_0::gpu::pack),
+    |bytes, row_bytes, to| pack_rows::<8>(bytes, row_bytes, to, q2_k::gpu::pack),
+    |bytes, row_bytes, to| pack_rows::<9>(bytes, row_bytes, to, q3_k::gpu::pack),
+    |bytes, row_bytes, to| pack_rows::<10>(bytes, row_bytes, to, q4_k::gpu::pack),
+    |bytes, row_bytes, to| pack_rows::<11>(bytes, row_bytes, to, q5_k::gpu::pack),
+    |bytes, row_bytes, to| pack_rows::<12>(bytes, row_bytes, to, q6_k::gpu::pack),
+    |bytes, row_bytes, to| pack_rows::<13>(bytes, row_bytes, to, iq4_nl::gpu::pack),
+    |bytes, row_bytes, to| pack_rows::<14>(bytes, row_bytes, to, iq4_xs::gpu::pack),
 ];
 
-/// Packs rows of the format at this place of [`PACKS`] into a tile that is zero.
-fn pack_rows<const TY: usize>(bytes: &[u8], row_bytes: usize, quants: &mut [u32], scales: &mut [u32]) {
-    let pack = const { PACKS[TY] };
+/// Packs rows of the format at this place of [`UNPACKS`] into a tile that is zero. `pack` fills the words of a unit, which
+/// are zero, from its bytes; the last unit of a row may be short.
+#[inline(always)]
+fn pack_rows<const TY: usize>(
+    bytes: &[u8],
+    row_bytes: usize,
+    [quants, scales]: [&mut [u32]; 2],
+    pack: impl Fn(&[u8], &mut [u32], &mut [u32]),
+) {
     let Unpack { groups, quant_words, scale_words, .. } = const { &UNPACKS[TY] };
     let (n_quants, n_scales) = (quant_words * 4, *scale_words);
     let format = &FORMATS[TY];
@@ -159,6 +143,14 @@ pub(super) fn put_nibbles(values: [u32; 8], out: &mut [u32]) {
     }
 }
 
+/// The nibbles of 32 bytes: the low ones are a group's values, the high ones another's.
+#[inline(always)]
+pub(super) fn put_two_groups(bytes: &[u8], at: usize, low: &mut [u32], high: &mut [u32]) {
+    let both: [u32; 8] = words(bytes, at, 0, u32::MAX);
+    put_nibbles(both.map(|w| w & NIBBLES), low);
+    put_nibbles(both.map(|w| w >> 4 & NIBBLES), high);
+}
+
 /// The nibbles of 16 bytes in ggml's order for 32-value blocks: low nibbles first, then high.
 #[inline(always)]
 pub(super) fn put_block_nibbles(bytes: &[u8], at: usize, out: &mut [u32]) {
@@ -170,35 +162,31 @@ pub(super) fn put_block_nibbles(bytes: &[u8], at: usize, out: &mut [u32]) {
 /// 32 bits, one from each byte: bit `shift` of byte `i` becomes bit `i`.
 #[inline(always)]
 pub(super) fn gather_bits(bytes: &[u8], at: usize, shift: u32) -> u32 {
-    let fours: [u32; 8] = words(bytes, at, shift, 0x0101_0101);
-    fours.iter().enumerate().fold(0, |all, (i, x)| all | ((x | x >> 7 | x >> 14 | x >> 21) & 15) << (4 * i))
+    let mut fours: [u32; 8] = words(bytes, at, shift, 0x0101_0101);
+    // The four bits meet in the highest byte; below it no sum carries.
+    fours.iter_mut().for_each(|x| *x = x.wrapping_mul(1 << 24 | 1 << 17 | 1 << 10 | 1 << 3) >> 24);
+    fours.iter().enumerate().fold(0, |all, (i, x)| all | x << (4 * i))
 }
 
 /// 32 2-bit fields, one from each byte, into two words: bits `shift ..` of byte `i` become field `i`.
 #[inline(always)]
 pub(super) fn gather_pairs(bytes: &[u8], at: usize, shift: u32) -> [u32; 2] {
-    let fours: [u32; 8] = words(bytes, at, shift, 0x0303_0303);
-    let mut out = [0; 2];
-    for (i, x) in fours.iter().enumerate() {
-        out[i / 4] |= ((x | x >> 6 | x >> 12 | x >> 18) & 255) << (8 * (i % 4));
-    }
-    out
+    let mut fours: [u32; 8] = words(bytes, at, shift, 0x0303_0303);
+    fours.iter_mut().for_each(|x| *x = x.wrapping_mul(1 << 24 | 1 << 18 | 1 << 12 | 1 << 6) >> 24);
+    let four = |i: usize| fours[i] | fours[i + 1] << 8 | fours[i + 2] << 16 | fours[i + 3] << 24;
+    [four(0), four(4)]
 }
 
-/// Scale and minimum (6 bits each) of sub-block `j` of Q4_K and Q5_K, from their 12 bytes.
-fn scale_and_min(b: &[u8], j: usize) -> (u32, u32) {
-    let (s, m) = if j < 4 {
-        (b[j] & 63, b[j + 4] & 63)
-    } else {
-        ((b[j + 4] & 15) | (b[j - 4] >> 6) << 4, (b[j + 4] >> 4) | (b[j] >> 6) << 4)
-    };
-    (u32::from(s), u32::from(m))
-}
-
-/// Those of all eight sub-blocks into four words: a byte of scale and a byte of minimum each.
+/// Scales and minima of the eight sub-blocks of Q4_K and Q5_K, 6 bits each in 12 bytes, into four words: a byte of scale
+/// and a byte of minimum each.
 pub(super) fn put_scales_and_mins(bytes: &[u8], out: &mut [u32]) {
-    for j in 0..8 {
-        let (s, m) = scale_and_min(bytes, j);
-        out[j / 2] |= (s | m << 8) << (16 * (j % 2));
+    const SIX: u32 = 0x3f3f_3f3f;
+    const TWO: u32 = 0x0303_0303;
+    let [a, b, c]: [u32; 3] = words(bytes, 0, 0, u32::MAX);
+    let low = [a & SIX, b & SIX];
+    let high = [c & NIBBLES | (a >> 6 & TWO) << 4, c >> 4 & NIBBLES | (b >> 6 & TWO) << 4];
+    for (out, both) in out.as_chunks_mut::<2>().0.iter_mut().zip([low, high]) {
+        let [s, m] = both.map(u32::to_le_bytes);
+        *out = [[s[0], m[0], s[1], m[1]], [s[2], m[2], s[3], m[3]]].map(u32::from_le_bytes);
     }
 }

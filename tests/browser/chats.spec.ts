@@ -118,11 +118,11 @@ test("a new chat keeps the old one: in the list, after a reload too, and not sho
   await start(page, site);
   await say(page, "The old one");
   // At once: what is typed and sent in the same moment is not the old chat's.
-  const shown = await page.evaluate(() => {
+  const left = await page.evaluate(() => {
     document.querySelector<HTMLElement>("#new-chat")!.click();
     return document.querySelectorAll(".message").length;
   });
-  expect(shown).toBe(0);
+  expect(left).toBe(0);
   await expect(page.getByLabel("Message", { exact: true })).toBeFocused();
   await page.reload();
   await expect(page.locator("#models")).toBeVisible();

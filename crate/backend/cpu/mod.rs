@@ -272,7 +272,7 @@ impl Backend for CpuBackend {
         self.prepared()?.upload(weight, first_row, bytes)
     }
 
-    fn flush(&mut self) -> LocalBoxFuture<'_, Result<()>> {
+    fn flush(&mut self) -> LocalBoxFuture<'static, Result<()>> {
         Box::pin(ready(Ok(())))
     }
 

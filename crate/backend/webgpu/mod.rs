@@ -24,7 +24,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{LocalBoxFuture, ready};
 
 pub use self::arrange::Room;
 use self::batch::Counts;
@@ -225,8 +225,7 @@ impl Backend for WebGpuBackend {
     fn prepare(&mut self, plan: Arc<Plan>, limits: RunLimits) -> LocalBoxFuture<'_, Result<()>> {
         Box::pin(async move {
             self.allocate(&plan, limits)?;
-            self.make_kernels()?;
-            self.allocated().await
+            self.make_kernels()
         })
     }
 
@@ -247,17 +246,11 @@ impl Backend for WebGpuBackend {
         Ok(())
     }
 
-    fn flush(&mut self) -> LocalBoxFuture<'_, Result<()>> {
-        Box::pin(async {
-            self.gpu.check()?;
-            if let Some(p) = &mut self.prepared {
-                if p.uploader.queued() == 0 {
-                    return Ok(());
-                }
-                p.uploader.take_queued();
-            }
-            self.gpu.idle().await
-        })
+    fn flush(&mut self) -> LocalBoxFuture<'static, Result<()>> {
+        match self.prepared.as_mut().map_or(0, |p| p.uploader.take_queued()) {
+            0 => Box::pin(ready(self.gpu.check())),
+            _ => self.finished(),
+        }
     }
 
     fn finish_upload(&mut self) -> LocalBoxFuture<'_, Result<()>> {

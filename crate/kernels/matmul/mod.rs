@@ -39,15 +39,19 @@ pub(crate) fn row(ty: GgmlType, matrix: &[u8], i: usize, cols: usize) -> Result<
     })
 }
 
-/// In double precision, in eight sums, so that a compiler can make vectors of them: a load waits for the references.
+/// Runs of 64 products in eight sums of f32, so that a compiler can make vectors of them, for a load waits for the
+/// references; the rest in double precision.
 fn dot(a: &[f32], b: &[f32]) -> f64 {
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
-    let product = |(&a, &b): (&f32, &f32)| f64::from(a) * f64::from(b);
-    let mut sums = [0.0f64; 8];
-    for (a, b) in a.iter().zip(b) {
-        sums.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, ab)| *sum += product(ab));
-    }
-    sums.iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(product).sum::<f64>()
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<64>(), b.as_chunks::<64>());
+    let run = |(a, b): (&[f32; 64], &[f32; 64])| {
+        let mut sums = [0.0f32; 8];
+        for (a, b) in a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0) {
+            sums.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, (a, b))| *sum += a * b);
+        }
+        sums.iter().map(|&sum| f64::from(sum)).sum::<f64>()
+    };
+    let rest = a_rest.iter().zip(b_rest).map(|(&a, &b)| f64::from(a) * f64::from(b));
+    a.iter().zip(b).map(run).sum::<f64>() + rest.sum::<f64>()
 }
 
 /// `weight` holds `out.width()` rows of `x.width()` elements of type `ty`, as in the file.
