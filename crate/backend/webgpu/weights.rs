@@ -64,6 +64,7 @@ pub(super) struct Uploader {
 }
 
 impl Uploader {
+    #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn queued(&self) -> u64 {
         self.queued
     }
