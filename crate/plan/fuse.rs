@@ -200,7 +200,9 @@ fn attend(plan: &Plan, start: usize) -> Option<Step> {
         && q.source.buffer == v.buffer
         && k.source.buffer == v.buffer
         && out.buffer != v.buffer
-        && plan.buffer(v.buffer).rows == RowSet::All;
+        && plan.buffer(v.buffer).rows == RowSet::All
+        // Four values are rotated at once, with four others.
+        && plan.rope.freqs.len().is_multiple_of(4);
     let ops = start..store + 2;
     let between: Vec<BufferId> = [&q, &k].into_iter().flat_map(|h| h.between.iter().copied()).collect();
     // The step does not write what it rotates back to where it was.
@@ -298,6 +300,16 @@ mod tests {
             }
             assert_eq!((attended, projected, gated), (3, 3, 3));
         }
+    }
+
+    #[test]
+    fn pairs_that_are_not_whole_vectors_are_rotated_apart() {
+        let mut plan = merge(&plan("qwen3")).plan;
+        plan.rope.freqs.truncate(30);
+        let attends = |s: &Step| matches!(s.fusion, Fusion::Attend { .. });
+        assert!(!fuse(&plan).iter().any(attends));
+        plan.rope.freqs.truncate(28);
+        assert!(fuse(&plan).iter().any(attends));
     }
 
     #[test]

@@ -260,16 +260,17 @@ fn chosen_token(best: vec2<u32>) -> vec2<u32> {
         return best;
     }
     var floor = vec2<u32>(1u, 0u);
-    if params.top_k > 0u {
-        // The k-th best of the blocks' best ones is at most the k-th best of all.
-        floor = raised(MAXIMA, false, floor, params.top_k);
-    }
-    narrow(floor);
-    if params.top_k > 0u {
-        floor = raised(ELEMENTS, false, floor, params.top_k);
-    }
-    if params.top_p > 0u {
-        floor = raised(ELEMENTS, true, floor, 0u);
+    // The k best of the blocks' best ones, whose last is at most the last of the k best of all; those; the share `top_p`.
+    // In a loop, for what `raised` is made of is most of this kernel, and compilers would repeat it at each call.
+    for (var stage = 0u; stage < 3u; stage++) {
+        let weighted = stage == 2u;
+        if stage == 1u {
+            narrow(floor);
+        }
+        let count = select(params.top_k, 0u, weighted);
+        if count > 0u || (weighted && params.top_p > 0u) {
+            floor = raised(select(ELEMENTS, MAXIMA, stage == 0u), weighted, floor, count);
+        }
     }
     narrow(floor);
 

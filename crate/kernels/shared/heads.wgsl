@@ -32,22 +32,23 @@ fn norm_factor(at: u32, normed: u32, eps: f32) -> f32 {
     return 1.0 / sqrt(sum / f32(params.head_dim * 4u) + eps);
 }
 
-// Four values of a head at a position but for its norm's factor. Units: quarters of a head.
+// Four values of a head at a position but for its norm's factor. Units: quarters of a head; pairs are a multiple of four,
+// so that what four values are rotated with are four values too.
 fn turned(at: u32, part: u32, position: u32, normed: u32, norm_at: u32) -> vec4<f32> {
-    var values = weighed(at, part, normed, norm_at);
-{% for c in range(4) %}
-    {
-        let i = part * 4u + {{ c }}u;
-        if i < 2u * params.pairs {
-            let is_first = i < params.pairs;
-            let other = select(i - params.pairs, i + params.pairs, is_first);
-            let turn = rotation(position, min(i, other));
-            let opposite = weighed(at, other / 4u, normed, norm_at)[other % 4u];
-            values[{{ c }}] = values[{{ c }}] * turn.x + opposite * select(turn.y, -turn.y, is_first);
-        }
+    let values = weighed(at, part, normed, norm_at);
+    let half = params.pairs / 4u;
+    if part >= 2u * half {
+        return values;
     }
+    let is_first = part < half;
+    let opposite = weighed(at, select(part - half, part + half, is_first), normed, norm_at);
+    let pair = select(part - half, part, is_first) * 4u;
+{% for c in range(4) %}
+    let turn{{ c }} = rotation(position, pair + {{ c }}u);
 {% endfor %}
-    return values;
+    let cosines = vec4<f32>(turn0.x, turn1.x, turn2.x, turn3.x);
+    let sines = vec4<f32>(turn0.y, turn1.y, turn2.y, turn3.y);
+    return values * cosines + opposite * select(sines, -sines, is_first);
 }
 
 // Four values of a head at a position.

@@ -63,6 +63,7 @@ impl<'a> Drafts<'a> {
         let all = [a.q, a.k, a.v, a.out].iter().all(|s| rows_of(plan, *s) == RowSet::All);
         needs(all, "needs a line for every row")?;
         needs(a.q.width == a.n_heads * head_dim && a.out.width == a.q.width, "heads do not fit")?;
+        needs(a.pairs.is_multiple_of(4), "rotated pairs of a head are not whole vectors")?;
         needs(a.n_heads.is_multiple_of(n_kv_heads), "query heads are not a multiple of key heads")?;
         let split = when.split == Some(true);
         let (own, tiled) = (when.apart == Some(true), when.tiled == Some(true));
@@ -129,6 +130,7 @@ impl<'a> Drafts<'a> {
         needs(all, "needs a line for every row")?;
         let fits = s.k.width == n_kv_heads * head_dim && s.v.width == s.k.width;
         needs(fits, "keys and values do not fit the state")?;
+        needs(s.pairs.is_multiple_of(4), "rotated pairs of a head are not whole vectors")?;
         let ((k_offset, k_stride), (v_offset, v_stride)) = (place4(plan, s.k)?, place4(plan, s.v)?);
         let (norm_at, eps) = self.norm(s.norm)?;
         let params = StoreKv {

@@ -296,7 +296,7 @@ fn keys_and_values_of_any_size_are_held() {
     {
         let Some(mut backend) = open(WebGpuOptions { fuse: true, ..Default::default() }) else { return };
         let random = &mut Random::new(8);
-        let mut p = Builder { freqs: vec![1.0, 0.1], ..Default::default() };
+        let mut p = Builder { freqs: vec![1.0, 0.3, 0.1, 0.03], ..Default::default() };
         p.layers.push(LayerState::Attention { n_kv_heads: n_heads as u32, head_dim: head_dim as u32 });
         let table: Vec<u8> = (0..VOCAB * 3 * width)
             .flat_map(|i| (random.unit() * [q, k, v][i % (3 * width) / width]).to_le_bytes())
