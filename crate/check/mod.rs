@@ -24,12 +24,13 @@ const MAX_ERROR: f64 = 2e-3;
 /// The same where activations are rounded to bytes: one whose last bits differ may be rounded the other way.
 const MAX_ROUNDED_ERROR: f64 = 3e-2;
 
-/// Rows of each run: two that take the form for many, and reach a second page of state; some that take the form for several; a
-/// few; two alone.
+/// Rows of each run: two that take the form for many; some that take the form for several; a few; two alone.
 const RUNS: [usize; 6] = [33, 33, 8, 2, 1, 1];
 const ROWS: usize = RUNS[0] + RUNS[1] + RUNS[2] + RUNS[3] + RUNS[4] + RUNS[5];
+/// Rows on a page of state, the rest of which stays zero: the last rows attend to more pages than a kernel takes at once.
+const ROWS_OF_PAGE: usize = 16;
 
-/// Some runs that attend to two pages share them between workgroups, as those with long contexts do, others do not.
+/// Some runs that attend to several pages share them between workgroups, as those with long contexts do, others do not.
 pub(crate) fn splits(last: usize, rows: usize) -> usize {
     if last >= PAGE_TOKENS && (rows == RUNS[2] || (rows == 1 && last.is_multiple_of(2))) { 2 } else { 1 }
 }
@@ -62,15 +63,16 @@ pub(crate) async fn check(backend: &mut dyn Backend, plan: &Arc<Plan>, rounds: R
     ))
 }
 
-const N_PAGES: usize = ROWS.div_ceil(PAGE_TOKENS);
+const N_PAGES: usize = ROWS.div_ceil(ROWS_OF_PAGE);
 const PREPARED_PAGES: usize = 16;
 
 fn table() -> Vec<PageId> {
     (0..N_PAGES as u32).map(PageId).collect()
 }
 
-fn row(plan: &Plan, position: u32) -> Row {
-    Row { token: position * 7 % plan.n_vocab, sequence: 0, position, output: true }
+fn row(plan: &Plan, i: usize) -> Row {
+    let position = i / ROWS_OF_PAGE * PAGE_TOKENS + i % ROWS_OF_PAGE;
+    Row { token: i as u32 * 7 % plan.n_vocab, sequence: 0, position: position as u32, output: true }
 }
 
 /// A prompt in some runs, then single rows: the relative error of the worst row of logits, and the last one.
@@ -88,7 +90,7 @@ async fn error(backend: &mut dyn Backend, plan: &Arc<Plan>, rounds: Rounds) -> R
     }
 
     let table = table();
-    let rows: Vec<Row> = (0..ROWS as u32).map(|position| row(plan, position)).collect();
+    let rows: Vec<Row> = (0..ROWS).map(|i| row(plan, i)).collect();
     let mut rest = rows.as_slice();
     let runs = RUNS.map(|n| {
         let (run, after) = rest.split_at(n);
@@ -115,7 +117,7 @@ async fn error(backend: &mut dyn Backend, plan: &Arc<Plan>, rounds: Rounds) -> R
 /// Tokens chosen from the logits of the last row, which is run again for each, beside those that the sampler chooses.
 async fn wrong_choice(backend: &mut dyn Backend, plan: &Plan, logits: &[f32]) -> Result<Option<String>> {
     let table = table();
-    let rows = [row(plan, ROWS as u32 - 1)];
+    let rows = [row(plan, ROWS - 1)];
     let batch = Batch { rows: &rows, tables: &[&table] };
     let drawn = Params { top_k: 40, top_p: 0.95, min_p: 0.01, presence_penalty: 0.5, ..Params::default() };
     let greedy = Params { temperature: 0.0, repetition_penalty: 1.1, ..Params::default() };

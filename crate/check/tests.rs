@@ -37,6 +37,8 @@ fn a_miniature_has_every_type_of_the_model_and_few_weights() {
         let model = Model::from_outline(&outline(architecture, quantization)).unwrap();
         let small = model.miniature().unwrap();
         assert_eq!(types(&small), types(&model.plan));
+        // What the first layer gives other rows than the last shows in the second.
+        assert!(small.layers.len() >= 2, "{architecture} {quantization}");
         let n: u64 = small.weights.iter().map(|w| u64::from(w.rows) * u64::from(w.cols)).sum();
         assert!(n < 12_000_000, "{n}");
     }
@@ -95,9 +97,11 @@ fn damage_to_kernels_that_only_large_weights_or_long_prompts_take_shows() {
         // What is read of a line the second time.
         ("matvec thin", "x[x_at + first * 8u + i]", "x[x_at + i]"),
         ("matmul 64", "next_w.w0 *", "1.25 * next_w.w0 *"),
-        // A second page, of many rows and of one; shares of one.
+        // Pages behind the first, of many rows and of one; turns of them; shares of one.
         ("tiled attention 64", "p++", "p += 2u"),
-        ("own attention 4", "p++", "p += 2u"),
+        ("own attention 4", "p += pages", "p += pages + 1u"),
+        ("own attention 4", "page_key += PAGE_TOKENS", "page_key += 2u * PAGE_TOKENS"),
+        ("own attention 4", "weight *= shrink", "weight *= sqrt(shrink)"),
         ("merge", "total / weight", "total / (weight + 1.0)"),
     ] {
         let spoil = vec![Damage { kernel, from, to }];

@@ -1,6 +1,6 @@
 //! A model of a few short layers that has every kind of operation and weight of a real one: to try a device with.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::builder::Tensors;
 use super::config::Config;
@@ -13,9 +13,12 @@ use crate::quant::GgmlType;
 const HIDDEN: u32 = 256;
 /// More than a GPU's products with few lines read of a line at once, so that they do so more than once.
 const INTERMEDIATE: u32 = 4352;
-const N_VOCAB: u32 = 96;
-/// Layers that differ in the types of their weights; files mix two or three kinds.
-const MAX_LAYERS: usize = 4;
+/// More than a block of those that tokens are chosen from.
+const N_VOCAB: u32 = 640;
+/// Layers that differ in the types of their weights; files mix two or three kinds, some many more.
+const MAX_LAYERS: usize = 8;
+/// What attention and products give for a row shows in the rows behind it from the second layer on.
+const MIN_LAYERS: usize = 2;
 
 struct Miniature<'a> {
     /// Of the real model.
@@ -81,16 +84,7 @@ impl Model {
     /// `internal` where there can be none.
     pub fn miniature(&self) -> Result<Plan> {
         let weights = &self.plan.weights;
-        let kinds = |layer: u32| -> Vec<(&str, GgmlType)> {
-            let prefix = format!("blk.{layer}.");
-            weights.iter().filter_map(|w| Some((w.name.strip_prefix(&prefix)?, w.ty))).collect()
-        };
-        let mut layers: Vec<u32> = Vec::new();
-        for layer in 0..self.config.n_layers {
-            if layers.len() < MAX_LAYERS && layers.iter().all(|&l| kinds(l) != kinds(layer)) {
-                layers.push(layer);
-            }
-        }
+        let layers = distinct_layers(weights, self.config.n_layers);
         let (group, dim) = (self.config.n_heads / self.config.n_kv_heads, self.config.head_dim);
         let output = weights.iter().filter(|w| w.name.ends_with(".attn_output.weight"));
         let output: Vec<GgmlType> = output.map(|w| w.ty).collect();
@@ -115,6 +109,30 @@ impl Model {
         }
         Ok(plan)
     }
+}
+
+/// Layers that have each type of each weight, and each mixture of types in the products of one input.
+fn distinct_layers(weights: &[Weight], n_layers: u32) -> Vec<u32> {
+    let types = |layer: u32| {
+        let prefix = format!("blk.{layer}.");
+        weights.iter().filter_map(move |w| Some((w.name.strip_prefix(&prefix)?.to_owned(), w.ty)))
+    };
+    let mut seen = HashSet::new();
+    let mut layers = Vec::new();
+    for layer in 0..n_layers {
+        let of = |names: &[&str]| -> Vec<(String, GgmlType)> {
+            types(layer).filter(|(name, _)| names.iter().any(|n| name.starts_with(n))).collect()
+        };
+        let mixtures = [of(&["attn_q.", "attn_k.", "attn_v."]), of(&["ffn_gate.", "ffn_up."])];
+        let kinds = types(layer).map(|one| vec![one]).chain(mixtures);
+        let new = kinds.fold(false, |new, kind| seen.insert(kind) || new);
+        if new && layers.len() < MAX_LAYERS {
+            layers.push(layer);
+        }
+    }
+    let last = layers.last().copied().unwrap_or(0);
+    layers.resize(layers.len().max(MIN_LAYERS), last);
+    layers
 }
 
 fn by_name(weights: &[Weight]) -> HashMap<&str, &Weight> {

@@ -1,6 +1,7 @@
 // One workgroup a row, block of {{ queries }} query heads that read the same key head, and share of the row's pages: each
-// key and value is loaded once for the block. A page at a time, first a piece of a key a thread for the scores, then a
-// quarter of the head and some of the tokens for the sums of values, with a running maximum (online softmax).
+// key and value is loaded once for the block. In turns of up to four pages, first a key or a piece of one a thread for the
+// scores, then a quarter of the head and some of the tokens for the sums of values, with a running maximum (online softmax):
+// threads wait for each other three times a turn, once more where they share keys.
 {% if own %}
 // The row's own key and value are not in the state yet: the workgroups whose share of pages has their place take them from
 // where the product left them, one of them writes them to the state, and nobody uses what is there before.
@@ -8,19 +9,19 @@
 {% set vec = "vec" ~ queries ~ "<f32>" %}
 const THREADS = {{ threads }}u;
 const QUERIES = {{ queries }}u;
-// Threads that share a key, each with some of its quarters.
-const PIECES = THREADS / PAGE_TOKENS;
-{% set pieces = threads // page_tokens %}
+// Pages of a turn, at most: a thread has a key.
+const MAX_PAGES = THREADS / PAGE_TOKENS;
+// Threads that look for the largest score of a turn.
+const SCOUTS = 16u;
 // Threads that share a quarter of the values, each with some of the tokens; at most.
 const MAX_SHARES = 32u;
 const LOWEST = -3.0e38;
 
 // [part][query]; at most 256 values a head.
 var<workgroup> query: array<vec4<f32>, {{ 64 * queries }}>;
-// Of the page's keys, one component a query: what each piece has, then the scores.
+// Of the turn's keys, one component a query: what each piece has, then the products and the largest of them; the scores.
 var<workgroup> pieces: array<{{ vec }}, THREADS>;
-var<workgroup> scores: array<{{ vec }}, PAGE_TOKENS>;
-var<workgroup> highest: array<{{ vec }}, PAGE_TOKENS>;
+var<workgroup> scores: array<{{ vec }}, THREADS>;
 {% if queries == 4 %}
 // Sums of values take the place of pieces when all pages are done.
 {% set sums = "pieces" %}
@@ -64,8 +65,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let pages_each = (n_pages + n_splits - 1u) / n_splits;
     let first_page = workgroup.z * pages_each;
     let end_page = min(first_page + pages_each, n_pages);
-    let slot = thread % PAGE_TOKENS;
-    let piece = thread / PAGE_TOKENS;
+    let end_key = min(n_keys, end_page * PAGE_TOKENS);
 
     let x_at = row * params.x_stride;
     let q_at = x_at + params.q_offset + kv_head * group * params.head_dim;
@@ -136,20 +136,31 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
 {% endif %}
 
-    let quarters = (params.head_dim + PIECES - 1u) / PIECES;
-    let first_quarter = min(piece * quarters, params.head_dim);
-    let end_quarter = min(first_quarter + quarters, params.head_dim);
-    let whole = first_quarter + (end_quarter - first_quarter) / {{ ahead }}u * {{ ahead }}u;
-    for (var p = first_page; p < end_page; p++) {
-        let key = p * PAGE_TOKENS;
-        let page = row_page(row, key);
-        let at = key_at(page, kv_head, 0u, slot);
-        let scale_at = key_scale_at(page, kv_head, slot);
+    // Queries and what is the row's own are written.
+    workgroupBarrier();
+    var pages = 1u;
+    for (var p = first_page; p < end_page; p += pages) {
+        // A power of two: fewer pages than threads have keys leave several threads to a key.
+        pages = min(end_page - p, MAX_PAGES);
+        pages += u32(pages == 3u);
+        let n_slots = pages * PAGE_TOKENS;
+        let slot = thread % n_slots;
+        let piece = thread / n_slots;
+        let n_pieces = THREADS / n_slots;
+        let quarters = (params.head_dim + n_pieces - 1u) / n_pieces;
+        let first_quarter = min(piece * quarters, params.head_dim);
+        let end_quarter = min(first_quarter + quarters, params.head_dim);
+        let whole = first_quarter + (end_quarter - first_quarter) / {{ ahead }}u * {{ ahead }}u;
+        let first_key = p * PAGE_TOKENS;
+        let key = first_key + slot;
+        // Threads with a key behind the last one compute that one's product, of which nothing is kept.
+        let used_key = min(key, end_key - 1u);
+        let page = row_page(row, used_key);
+        let at = key_at(page, kv_head, 0u, used_key % PAGE_TOKENS);
+        let scale_at = key_scale_at(page, kv_head, used_key % PAGE_TOKENS);
 {% if own %}
-        let is_own = key + slot == position;
+        let is_own = used_key == position;
 {% endif %}
-        // The pieces and scores of the page before are read, and what is the row's own is written.
-        workgroupBarrier();
         var score = {{ vec }}();
         // Several loads are under way at once.
         for (var d = first_quarter; d < whole; d += {{ ahead }}u) {
@@ -158,29 +169,33 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         for (var d = whole; d < end_quarter; d++) {
 {{ key_parts(1) }}
         }
-        pieces[thread] = score;
-        workgroupBarrier();
+        if n_pieces > 1u {
+            pieces[thread] = score;
+            workgroupBarrier();
+        }
         if piece == 0u {
-{% for i in range(1, pieces) %}
-            score += pieces[thread + {{ i }}u * PAGE_TOKENS];
-{% endfor %}
+            for (var i = slot + n_slots; i < THREADS; i += n_slots) {
+                score += pieces[i];
+            }
             let scale = scales[scale_at];
             score *= {{ "select(scale, own_scales[0], is_own)" if own else "scale" }};
-            score = select({{ vec }}(LOWEST), score, key + slot < n_keys);
-            highest[slot] = score;
+            score = select({{ vec }}(LOWEST), score, key < end_key);
+            pieces[slot] = score;
         }
         workgroupBarrier();
-        if thread < 8u {
-            var best = max(maximum, highest[thread]);
-{% for i in range(1, page_tokens // 8) %}
-            best = max(best, highest[thread + {{ 8 * i }}u]);
+        if thread < SCOUTS {
+            var best = maximum;
+            for (var i = thread; i < n_slots; i += PAGE_TOKENS) {
+{% for i in range(page_tokens // 16) %}
+                best = max(best, pieces[i + {{ 16 * i }}u]);
 {% endfor %}
-            highest[thread] = best;
+            }
+            pieces[thread] = best;
         }
         workgroupBarrier();
-        var new_maximum = highest[0];
-{% for i in range(1, 8) %}
-        new_maximum = max(new_maximum, highest[{{ i }}]);
+        var new_maximum = pieces[0];
+{% for i in range(1, 16) %}
+        new_maximum = max(new_maximum, pieces[{{ i }}]);
 {% endfor %}
         if piece == 0u {
             scores[slot] = exp(score - new_maximum);
@@ -193,34 +208,38 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         sum{{ i }} *= shrink[{{ i }}];
 {% endfor %}
         if share < n_shares {
-            let tokens = min(PAGE_TOKENS, n_keys - key);
-            let values_at = value_at(page, kv_head, part, 0u);
-            let scales_at = value_scale_at(page, kv_head, 0u);
-            for (var i = share; i < tokens; i += {{ ahead }}u * n_shares) {
+            for (var page_key = first_key; page_key < min(first_key + n_slots, end_key); page_key += PAGE_TOKENS) {
+                let tokens = min(PAGE_TOKENS, end_key - page_key);
+                let value_page = row_page(row, page_key);
+                let values_at = value_at(value_page, kv_head, part, 0u);
+                let scales_at = value_scale_at(value_page, kv_head, 0u);
+                let page_slot = page_key - first_key;
+                for (var i = share; i < tokens; i += {{ ahead }}u * n_shares) {
 {% for j in range(ahead) %}
-                let i{{ j }} = min(i + {{ j }}u * n_shares, tokens - 1u);
-                let stored{{ j }} = values[values_at + i{{ j }} * params.head_dim];
-                let stored_scale{{ j }} = scales[scales_at + i{{ j }}];
+                    let i{{ j }} = min(i + {{ j }}u * n_shares, tokens - 1u);
+                    let stored{{ j }} = values[values_at + i{{ j }} * params.head_dim];
+                    let stored_scale{{ j }} = scales[scales_at + i{{ j }}];
 {% if own %}
-                let is_own{{ j }} = key + i{{ j }} == position;
-                let v{{ j }} = integers(select(stored{{ j }}, own[64u + part], is_own{{ j }}));
-                let scale{{ j }} = select(stored_scale{{ j }}, own_scales[1], is_own{{ j }});
+                    let is_own{{ j }} = page_key + i{{ j }} == position;
+                    let v{{ j }} = integers(select(stored{{ j }}, own[64u + part], is_own{{ j }}));
+                    let scale{{ j }} = select(stored_scale{{ j }}, own_scales[1], is_own{{ j }});
 {% else %}
-                let v{{ j }} = integers(stored{{ j }});
-                let scale{{ j }} = stored_scale{{ j }};
+                    let v{{ j }} = integers(stored{{ j }});
+                    let scale{{ j }} = stored_scale{{ j }};
 {% endif %}
 {% endfor %}
 {% for j in range(ahead) %}
-                {
-                    let sees = i + {{ j }}u * n_shares < tokens;
-                    let s = select({{ vec }}(), scores[i{{ j }}], sees);
-                    weight += s;
-                    let scaled = select({{ vec }}(), s * scale{{ j }}, sees);
+                    {
+                        let sees = i + {{ j }}u * n_shares < tokens;
+                        let s = select({{ vec }}(), scores[page_slot + i{{ j }}], sees);
+                        weight += s;
+                        let scaled = select({{ vec }}(), s * scale{{ j }}, sees);
 {% for i in range(queries) %}
-                    sum{{ i }} += scaled[{{ i }}] * v{{ j }};
+                        sum{{ i }} += scaled[{{ i }}] * v{{ j }};
+{% endfor %}
+                    }
 {% endfor %}
                 }
-{% endfor %}
             }
         }
     }
