@@ -218,13 +218,13 @@ impl Wish<'_> {
         let trials = self.trials.as_ref().map_err(|e| Error::new(e.code(), e.to_string()))?;
         let miniature = &trials.miniature;
         let may_begin_anew = suspect.is_none();
+        let suspect = match suspect {
+            Some(suspect) => Some(suspect),
+            None => self.race(&mut backend, trials, software).await?,
+        };
         let check = match suspect {
             Some(suspect) => Check::Passed(in_turn(&mut backend, miniature, suspect).await?),
             None => {
-                // On software adapters rounding was found to be faster, and trials would take seconds.
-                if self.options.precision == Precision::Auto && !software {
-                    backend.race(&trials.decode, &trials.prefill).await?;
-                }
                 let rounds = backend.rounds();
                 let kernels = if rounds.any() { Kernels::Rounded } else { Kernels::Exact };
                 let (mut tried, miniature) = (backend.beside(selfcheck::splits), miniature.clone());
@@ -244,6 +244,28 @@ impl Wish<'_> {
             Target { backend: On::WebGpu(backend, check), why: why.to_owned(), may_begin_anew, may_leave };
         target.meanwhile(selfcheck::turn()).await?;
         Ok(target)
+    }
+}
+
+impl Wish<'_> {
+    /// Finds out what to round; where the device fails at that, what is suspect.
+    async fn race(
+        &self,
+        backend: &mut WebGpuBackend,
+        trials: &Trials,
+        software: bool,
+    ) -> Result<Option<Suspect>> {
+        // On software adapters rounding was found to be faster, and trials would take seconds.
+        if self.options.precision != Precision::Auto || software {
+            return Ok(None);
+        }
+        match backend.race(&trials.decode, &trials.prefill).await {
+            Ok(()) => Ok(None),
+            Err(e) if matches!(e.code(), Code::Gpu | Code::DeviceLost) => {
+                Ok(Some(Suspect { kernels: Kernels::Rounded, why: e.to_string() }))
+            }
+            Err(e) => Err(e),
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 import { RELAXED_SIMD, SIMD, validates } from "./features.js";
 import type { Capabilities } from "./types.js";
 import { canShareMemory, defaultThreads, howToGetThreads } from "./variant.js";
+import { isCurrent } from "./webgpu.js";
 
 /** The part of WebGPU's types that is used here; TypeScript's DOM library has not all of it. */
 interface Gpu {
+  wgslLanguageFeatures?: unknown;
   requestAdapter(options?: { powerPreference?: string }): Promise<GpuAdapter | null>;
 }
 interface GpuAdapter {
@@ -45,6 +47,7 @@ async function probeGpu(): Promise<Capabilities["webgpu"]> {
     const reason = globalThis.isSecureContext ? "This browser has no WebGPU." : "WebGPU needs a secure context: https, or localhost.";
     return { available: false, reason };
   }
+  if (!isCurrent(gpu)) return { available: false, reason: "This browser's WebGPU is too old: update the browser." };
   try {
     const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
     if (!adapter) return { available: false, reason: "The browser offers no WebGPU adapter on this machine." };

@@ -8,6 +8,7 @@ import type { Fit } from "./fits.js";
 import { beReader, expectReads, READER, readElsewhere } from "./reader.js";
 import { beThread, startThreads, THREAD } from "./threads.js";
 import type { CachedModel, EngineInfo, MemoryUse, Verified } from "./types.js";
+import { mendWebGpu } from "./webgpu.js";
 import type { EventMessage, FatalMessage, WireOutcome, WireSource, WorkerApi } from "./wire.js";
 
 const jobs = new Map<number, { controller: AbortController; done: Promise<unknown> }>();
@@ -40,6 +41,8 @@ self.addEventListener("error", (event) => {
 
 /** What this worker is in place of an engine: a worker of the engine's. */
 const helps = { [THREAD]: beThread, [READER]: beReader }[self.name];
+
+if (!helps) mendWebGpu();
 
 const ready: Promise<{ memory: WebAssembly.Memory }> = helps ? new Promise<never>(() => {}) : init().then(
   (wasm) => {

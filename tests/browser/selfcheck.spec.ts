@@ -92,6 +92,36 @@ test("a GPU that fails after its check is left for safer kernels", async ({ page
   expect(text).not.toBe("");
 });
 
+/** A driver that cannot compile the kernels that round, under hardware's name: what WebGPU calls an internal error. */
+const CANNOT_COMPILE = `() => {
+  const { createComputePipeline, popErrorScope } = GPUDevice.prototype;
+  let failed = 0;
+  GPUDevice.prototype.createComputePipeline = function (descriptor) {
+    if (/rounded/.test(descriptor.label)) failed++;
+    return createComputePipeline.call(this, descriptor);
+  };
+  GPUDevice.prototype.popErrorScope = async function () {
+    const error = await popErrorScope.call(this);
+    return failed && !error ? (failed = 0, new GPUInternalError("no such instruction")) : error;
+  };
+  const info = { vendor: "acme", architecture: "", device: "", description: "", isFallbackAdapter: false };
+  Object.defineProperty(GPUAdapter.prototype, "info", { get: () => info });
+}`;
+
+test("a GPU that fails when it is tried is left for safer kernels, for a driver's own error too", async ({ page, hub }) => {
+  const site = await serveHooked({ toString: () => CANNOT_COMPILE } as unknown as () => void);
+  await page.goto(site.url);
+  const info = await page.evaluate(async (url) => {
+    const { Engine } = (await import(`${location.origin}/pkg/index.js`)) as Api;
+    const engine = await Engine.load(url, { backend: "webgpu", cache: false });
+    await engine.unload();
+    return engine.info;
+  }, hub.directUrl(QWEN2));
+  await site.close();
+  expect(info).toMatchObject({ backend: "webgpu", selfCheck: { kernels: "exact" } });
+  expect(info.selfCheck?.failed[0]).toContain("no such instruction");
+});
+
 test("a GPU on which nothing computes rightly is not used", async ({ page, hub }) => {
   const site = await serveHooked(damage(ALL));
   await page.goto(site.url);

@@ -265,11 +265,8 @@ impl Backend for WebGpuBackend {
             }
             p.progress = Vec::new();
             p.uploader = Uploader::default();
-            let compiled = p.compiled.take();
             self.allocated().await?;
-            if let Some(compiled) = compiled {
-                self.gpu.settled(compiled).await?;
-            }
+            self.compiled().await?;
             self.gpu.idle().await
         })
     }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::arrange::Room;
 use super::batch::Counts;
+use super::device::Reports;
 use super::memory::{self, Memory};
 use super::program::{Choice, Matvec, Program};
 use super::sampling::Sampling;
@@ -134,6 +135,19 @@ impl WebGpuBackend {
     /// `out-of-memory` or `gpu`.
     pub(crate) fn allocated(&mut self) -> impl Future<Output = Result<()>> + use<> {
         let reports = self.prepared.as_mut().and_then(|p| p.allocated.take());
+        self.reported(reports)
+    }
+
+    /// Waits until the device has said whether it could compile the kernels.
+    ///
+    /// # Errors
+    /// `gpu`.
+    pub(super) fn compiled(&mut self) -> impl Future<Output = Result<()>> + use<> {
+        let reports = self.prepared.as_mut().and_then(|p| p.compiled.take());
+        self.reported(reports)
+    }
+
+    fn reported(&self, reports: Option<Reports>) -> impl Future<Output = Result<()>> + use<> {
         let gpu = self.gpu.clone();
         async move {
             match reports {

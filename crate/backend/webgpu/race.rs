@@ -104,6 +104,7 @@ impl WebGpuBackend {
             // Others would take long to compile.
             self.make_kernels_for(Some(counts))?;
             self.allocated().await?;
+            self.compiled().await?;
             forms.push(self.prepared.take());
         }
         let mut best = [f64::INFINITY; 2];
