@@ -159,6 +159,23 @@ test("what a model writes cannot become anything but text and safe links", async
   expect(requests.filter((url) => !url.startsWith(site.url))).toEqual([]);
 });
 
+test("a list goes on with its number, tasks have boxes, columns their alignment", async ({ page, site }) => {
+  await page.goto(site.url);
+  const answer = "1. First\n\n```\ncode\n```\n\n2. Second\n\n---\n\n- [x] Done\n- [ ] Open\n\n| Name | Size |\n|---|---:|\n| a | 1 |";
+  await keepChat(page, [{ role: "user", content: "Show me" }, { role: "assistant", content: answer }]);
+  await page.reload();
+  const prose = page.locator(".message.assistant .prose");
+  expect(await prose.locator("ol").evaluateAll((lists) => lists.map((list) => (list as HTMLOListElement).start))).toEqual([1, 2]);
+  const boxes = prose.getByRole("checkbox");
+  await expect(boxes).toHaveCount(2);
+  await expect(boxes.first()).toBeChecked();
+  await expect(boxes.last()).not.toBeChecked();
+  for (const box of await boxes.all()) await expect(box).toBeDisabled();
+  const alignments = await prose.locator("td").evaluateAll((cells) => cells.map((cell) => getComputedStyle(cell).textAlign));
+  expect(alignments[0]).toBe("start");
+  expect(alignments[1]).toMatch(/right$/);
+});
+
 test("a long conversation is shown at once", async ({ page, site }) => {
   await page.goto(site.url);
   const paragraphs = Array.from({ length: 2000 }, (_, i) => `Paragraph ${i} with **bold** text and \`code\`. 这是中文。`);

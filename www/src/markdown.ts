@@ -23,7 +23,9 @@ const ALLOWED: Config = {
     "a", "b", "blockquote", "br", "code", "del", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i", "input", "ins", "kbd",
     "li", "mark", "ol", "p", "pre", "s", "strong", "sub", "sup", "table", "tbody", "td", "th", "thead", "tr", "u", "ul",
   ],
-  ALLOWED_ATTR: ["href", "title", "start", "type", "checked", "disabled"],
+  ALLOWED_ATTR: ["href", "title", "start", "type", "checked", "disabled", "align"],
+  // No addresses, so not held to what addresses may be.
+  ADD_URI_SAFE_ATTR: ["start", "type", "align"],
   ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
   ALLOW_DATA_ATTR: false,
   ALLOW_ARIA_ATTR: false,
