@@ -189,6 +189,68 @@ test("the last message can be edited; how it was stays a version, and a draft co
   await expect(stepper(page)).toHaveText("3 of 3");
 });
 
+test.describe("an answer made anew while the model is loading", () => {
+  const loadWaits = (page: Page, waits: boolean) => page.evaluate((loadWaits) => Object.assign(window, { loadWaits }), waits);
+  const contents = async (page: Page) => (await requests(page)).map(({ messages }) => (messages as { content: string }[]).map(({ content }) => content));
+
+  /** A first answer, and a load that goes on until it is told to end, which "Regenerate" has begun. */
+  async function begin(page: Page, site: { url: string }): Promise<void> {
+    await start(page, site);
+    await script(page, { text: "Old." });
+    await ask(page, "One");
+    await script(page, { fail: ["device-lost", "Gone."] });
+    await page.getByRole("button", { name: "Regenerate" }).click();
+    await expect(page.locator(".notice.error")).toContainText("stopped working");
+    await script(page, { text: "New." });
+    await loadWaits(page, true);
+    await page.locator(".notice.error").getByRole("button", { name: "Try again" }).click();
+    await expect(page.locator("#status")).toHaveText("Answered again as soon as the model is ready");
+  }
+
+  test("comes as soon as it is ready, once", async ({ page, site }) => {
+    await begin(page, site);
+    await page.getByRole("button", { name: "Regenerate" }).click();
+    await loadWaits(page, false);
+    await expect(answer(page)).toHaveText("New.");
+    await expect(stepper(page)).toHaveText("2 of 2");
+    expect(await contents(page)).toEqual([["One"], ["One"], ["One"]]);
+  });
+
+  test("comes where another load had begun", async ({ page, site }) => {
+    await start(page, site);
+    await script(page, { text: "Old." });
+    await ask(page, "One");
+    await page.reload();
+    await script(page, { text: "New." });
+    await loadWaits(page, true);
+    await loadUrl(page, `${site.url}model.gguf`);
+    await page.getByRole("button", { name: "Regenerate" }).click();
+    await expect(page.locator("#status")).toHaveText("Answered again as soon as the model is ready");
+    await loadWaits(page, false);
+    await expect(answer(page)).toHaveText("New.");
+    expect(await contents(page)).toEqual([["One"]]);
+  });
+
+  test("does not come in another chat, nor where a message was sent in its place", async ({ page, site }) => {
+    await begin(page, site);
+    await page.getByRole("button", { name: "New chat" }).click();
+    await expect(page.locator("#status")).toHaveText("");
+    await loadWaits(page, false);
+    await ready(page);
+    await ask(page, "Elsewhere");
+    expect(await contents(page)).toEqual([["One"], ["One"], ["Elsewhere"]]);
+
+    await begin(page, site);
+    await page.getByLabel("Message", { exact: true }).fill("Two");
+    await page.keyboard.press("Enter");
+    await expect(page.locator("#status")).toHaveText("Sent as soon as the model is ready");
+    await loadWaits(page, false);
+    await expect(answer(page)).toHaveText(["New.", "Old.", "New."]);
+    await expect(page.locator(".message[aria-busy]")).toHaveCount(0);
+    expect((await contents(page)).at(-1)).toEqual(["Elsewhere", "New.", "One", "Old.", "Two"]);
+  });
+});
+
 test("another model in the middle of an answer stops it: no failure", async ({ page, site }) => {
   await start(page, site);
   await script(page, { text: "Half an ans" }, { wait: "unloaded" }, { fail: ["unloaded", "The engine was unloaded; load it again."] });

@@ -33,6 +33,7 @@ const SCRIPTED_PACKAGE = `
       adapter: "scripted", why: "Scripted.", memoryBytes: 1, features: [], supportsTools: false, supportsThinking: true };
     chat = { completions: { create: async (request, options) => { window.requests.push(request); return answer(options); } } };
     static async load() {
+      while (window.loadWaits) await new Promise((resolve) => setTimeout(resolve, 10));
       if (window.loadFails) throw new QwenletError(...window.loadFails);
       window.loads = (window.loads ?? 0) + 1;
       return new Engine();

@@ -30,11 +30,14 @@ let lastChoice: Choice | undefined;
 /** Reads the header of what may take the place of what runs. */
 let looking: AbortController | undefined;
 let warnedAboutStorage = false;
-/** The message was sent while the model was still loading, or another conversation's answer ending. */
-let sendWhenReady = false;
+/**
+ * What was asked for while the model was still loading, or another conversation's answer ending: to send the message, or
+ * to answer a conversation anew while this is its last message.
+ */
+let waiting: "send" | { chat: Chat; last: Message | undefined } | undefined;
 
 const composer = new Composer(() => void send(), () => {
-  sendWhenReady = false;
+  if (waiting === "send") waiting = undefined;
   refresh();
 });
 const realModels = new RealModels((choice) => void load(choice), () => showModels(true));
@@ -50,9 +53,11 @@ const conversation = new Conversation({
   version: () => turns.version(chat.messages),
   onVersion: (by) => {
     if (session.isAnswering) return;
+    waiting = undefined;
     composer.stopEditing();
     turns.step(chat.messages, by);
     save(chat);
+    refresh();
     conversation.show(chat.messages);
   },
   actions: (ended) => explainedActions(ended).map((action, i) => button(ACTION_LABELS[action], () => act(action), i === 0 ? "primary" : "")),
@@ -96,7 +101,8 @@ function refresh(status?: string): void {
   byId("send").hidden = session.isAnswering;
   byId<HTMLButtonElement>("send").disabled = !(engine || session.isLoading) || composer.text === "";
   byId("toy").hidden = !(engine && session.choice?.demo && chat.messages.length > 0);
-  const waits = sendWhenReady ? (session.isLoading || looking ? "Sent as soon as the model is ready" : "Sent as soon as the last answer has stopped") : undefined;
+  const until = session.isLoading || looking ? "the model is ready" : "the last answer has stopped";
+  const waits = waiting && `${waiting === "send" ? "Sent" : "Answered again"} as soon as ${until}`;
   const where = engine && (engine.info.backend === "webgpu" ? `On the GPU (${engine.info.adapter})` : `On the processor (${engine.info.adapter})`);
   byId("status").textContent = waits ?? status ?? where ?? (session.isLoading ? "" : "No model is loaded");
   byId("status").title = engine?.info.why ?? "";
@@ -123,7 +129,7 @@ function save(which: Chat): boolean {
 /** Shows another conversation. An answer under way is stopped, and ends in the one that it belongs to. */
 function enter(next: Chat): void {
   session.stop();
-  sendWhenReady = false;
+  waiting = undefined;
   composer.stopEditing();
   const left = chat;
   chat = next;
@@ -185,10 +191,7 @@ function chooseFiles(files: File[]): void {
 
 async function load(choice: Choice): Promise<void> {
   showModels(false);
-  if (!(await mayReplace(choice))) {
-    if (sendWhenReady && session.engine) await send();
-    return;
-  }
+  if (!(await mayReplace(choice))) return resume();
   const before = session.engine && session.choice;
   lastChoice = choice;
   clearNotices();
@@ -210,12 +213,12 @@ async function load(choice: Choice): Promise<void> {
     if (choice !== lastChoice) return; // another choice took over
     if (codeOf(error) !== "aborted") fail(choice, error, before);
     else if (chat.messages.length === 0) showModels(true);
-    sendWhenReady = false;
+    waiting = undefined;
   } finally {
     refresh();
   }
   if (choice !== lastChoice || !session.engine) return;
-  if (sendWhenReady) await send();
+  await resume();
   if (choice.demo) void realModels.judge(settings);
 }
 
@@ -281,6 +284,7 @@ async function warn(choice: Choice, code: string, detail: string): Promise<void>
 
 async function unload(): Promise<void> {
   looking?.abort();
+  waiting = undefined;
   try {
     await session.unload();
   } catch (error) {
@@ -315,37 +319,49 @@ async function storedModels(): Promise<CachedModel[]> {
 
 async function send(): Promise<void> {
   const { text } = composer;
-  sendWhenReady = false;
   if (!text || (session.isAnswering && writing === chat)) return;
-  if (!session.engine || session.isAnswering || looking) {
-    sendWhenReady = session.isLoading || session.isAnswering || looking !== undefined;
-    if (sendWhenReady) refresh();
-    else showModels(true);
-    return;
-  }
+  waiting = isBusy() ? "send" : undefined;
+  if (waiting) return refresh();
+  if (!session.engine) return showModels(true);
   if (!composer.isEditing || !turns.renew(chat.messages, text)) chat.messages.push({ role: "user", content: text });
   composer.sent();
   conversation.show(chat.messages);
   await answer();
 }
 
+/** Where there is no model, the one that there was is loaded first. */
 async function regenerate(): Promise<void> {
-  if (session.isAnswering) return;
-  if (!session.engine) {
-    const choice = session.choice ?? lastChoice;
-    if (choice && !session.isLoading) await load(choice);
-    if (!session.engine) return;
-  }
+  if (session.isAnswering && writing === chat) return;
+  const again = { chat, last: chat.messages.at(-1) };
+  const choice = session.choice ?? lastChoice;
+  waiting = isBusy() || (!session.engine && choice) ? again : undefined;
+  if (isBusy()) return refresh();
+  if (!session.engine) return choice ? load(choice) : showModels(true);
   if (!turns.renew(chat.messages)) return;
   composer.stopEditing();
   conversation.show(chat.messages);
   await answer();
 }
 
+/** Something comes to its end before a message can be answered. */
+const isBusy = (): boolean => session.isLoading || session.isAnswering || looking !== undefined;
+
+/** Does what was asked for meanwhile, where that is still possible and the conversation the same. */
+async function resume(): Promise<void> {
+  if (!waiting || isBusy()) return;
+  const what = waiting;
+  waiting = undefined;
+  if (!session.engine) return refresh();
+  if (what === "send") return send();
+  if (what.chat === chat && what.last === chat.messages.at(-1)) return regenerate();
+  refresh();
+}
+
 /** Takes the last message into the field. What is sent then stands in its place, and the turn as it was is a version of it. */
 function edit(): void {
   const asked = chat.messages.filter(({ role }) => role === "user").at(-1);
   if (!asked || session.isAnswering) return;
+  waiting = undefined;
   composer.edit(asked.content);
 }
 
@@ -378,7 +394,7 @@ async function answer(): Promise<void> {
   if (current === chat && takenBack && reply.failure) showFailure({ ...reply.failure, actions: explainedActions(reply) }, act);
   refresh();
   offerMessage();
-  if (sendWhenReady && session.engine) await send();
+  await resume();
 }
 
 /** Gives up an engine that a failure left unusable. */
@@ -412,7 +428,7 @@ function act(action: Action, choice = session.choice ?? lastChoice): void {
       void regenerate();
       break;
     case "drop-oldest":
-      if (session.isAnswering) break;
+      if (session.isAnswering && writing === chat) break;
       chat.dropOldest = true;
       void regenerate();
       break;
