@@ -31,18 +31,24 @@ const files = (await readdir(out, { recursive: true }))
   .map((file) => file.replaceAll("\\", "/"))
   .filter((file) => RUNS.test(file) && file !== "sw.js")
   .sort();
-const hash = createHash("sha256");
-for (const file of files) hash.update(file).update("\0").update(await readFile(join(out, file))).update("\0");
+const version = createHash("sha256");
+const hashes = {};
+for (const file of files) {
+  const bytes = await readFile(join(out, file));
+  version.update(file).update("\0").update(bytes).update("\0");
+  hashes[file] = `sha256-${createHash("sha256").update(bytes).digest("base64")}`;
+}
 const page = await readFile(join(here, "index.html"), "utf8");
 const policy = /http-equiv="Content-Security-Policy" content="([^"]+)"/.exec(page)?.[1];
 if (!policy) throw new Error("index.html has no Content-Security-Policy meta tag");
 // Of the builds of the module the service worker keeps those that this browser runs.
 const oneOfSeveral = (file) => /^pkg\/(worker-[\w-]+\.js|[\w-]+_bg\.wasm)$/.test(file);
+const withHashes = (some) => Object.fromEntries(some.map((file) => [file === "index.html" ? "./" : file, hashes[file]]));
 const shell = {
   policy,
-  version: hash.digest("hex").slice(0, 16),
-  files: files.filter((file) => !oneOfSeveral(file)).map((file) => (file === "index.html" ? "./" : file)),
-  builds: files.filter(oneOfSeveral),
+  version: version.digest("hex").slice(0, 16),
+  files: withHashes(files.filter((file) => !oneOfSeveral(file))),
+  builds: withHashes(files.filter(oneOfSeveral)),
 };
 await build({
   ...options,

@@ -244,6 +244,31 @@ test("a new version reloads the tab that asks for it, with its draft; others whe
   rmSync(folder, { recursive: true });
 });
 
+test("where a host has files of two versions the old one stays, and the new one comes once it is whole", async ({ page }) => {
+  const folder = mkdtempSync(join(tmpdir(), "qwenlet-site-"));
+  cpSync(join(ROOT, "dist"), folder, { recursive: true });
+  const site = await serve("--dir", folder);
+  await page.goto(site.url);
+  await page.evaluate(async () => void (await navigator.serviceWorker.ready));
+  await page.reload();
+  await expect.poll(() => page.evaluate(() => navigator.serviceWorker.controller !== null)).toBe(true);
+  const style = readFileSync(join(folder, "style.css"));
+  const update = () => page.evaluate(async () => {
+    const registration = await (await navigator.serviceWorker.ready).update();
+    const { installing } = registration as unknown as ServiceWorkerRegistration;
+    if (installing) await new Promise((resolve) => installing.addEventListener("statechange", resolve, { once: true }));
+    return installing?.state;
+  });
+  writeFileSync(join(folder, "style.css"), "/* Of another version. */");
+  writeFileSync(join(folder, "sw.js"), `${readFileSync(join(folder, "sw.js"), "utf8")}\n// newer`);
+  expect(await update()).toBe("redundant");
+  expect(await page.evaluate(async () => (await fetch("style.css")).text())).toBe(style.toString());
+  writeFileSync(join(folder, "style.css"), style);
+  expect(await update()).toBe("installed");
+  await site.close();
+  rmSync(folder, { recursive: true });
+});
+
 const FAILURES: [what: string, url: (hub: { directUrl(name: string, query?: string): string }) => string, code: string, says: RegExp][] = [
   ["a missing file", (hub) => hub.directUrl("nothing.gguf"), "http-status", /no file at this address \(404\)/],
   ["a server with a problem", (hub) => hub.directUrl(QWEN3, "fault=status&status=503"), "http-status", /The server has a problem \(503\)/],
