@@ -24,8 +24,8 @@ function die(error: PlainError): void {
 
 function trapped(thrown: unknown): boolean {
   if (!(thrown instanceof WebAssembly.RuntimeError)) return false;
-  // A panic has reported itself by now. Rust's other way to stop, without a word, is a failed allocation.
-  const memory = /unreachable/.test(thrown.message);
+  // A panic has reported itself by now. Rust's other way to stop, without a word, is a failed allocation; Safari spells it with a capital.
+  const memory = /unreachable/i.test(thrown.message);
   die(memory
     ? { code: "out-of-memory", message: "WebAssembly could not get more memory. Close other tabs, choose a smaller model or a shorter context, or use WebGPU.", cause: String(thrown) }
     : { code: "internal", message: `The engine stopped: ${thrown.message}.`, cause: thrown.stack });

@@ -60,6 +60,27 @@ test("a classic worker, as webpack makes it, starts threads and readers of its o
   }
 });
 
+test("a trap is told as what it means, in the words of each browser", async ({ page, hub }) => {
+  const site = await serveHooked(() => {
+    const trap = new WebAssembly.RuntimeError(decodeURIComponent(self.location.search.slice(1)));
+    if (trap.message) addEventListener("message", () => void Promise.reject(trap), { once: true });
+  });
+  try {
+    await page.goto(site.url);
+    const code = (trap: string) => page.evaluate(async ({ trap, url }) => {
+      const { Engine, QwenletError, setWorkerFactory } = (await import(`${location.origin}/pkg/index.js`)) as Api;
+      setWorkerFactory((build) => new Worker(`/pkg/worker-${build}.js?${encodeURIComponent(trap)}`, { type: "module" }));
+      return Engine.load(url).then(() => "none", (e: unknown) => (e instanceof QwenletError ? e.code : String(e)));
+    }, { trap, url: hub.directUrl(QWEN3) });
+    expect(await code("unreachable")).toBe("out-of-memory"); // Chromium
+    expect(await code("unreachable executed")).toBe("out-of-memory"); // Firefox
+    expect(await code("Unreachable code should not be executed")).toBe("out-of-memory"); // Safari
+    expect(await code("memory access out of bounds")).toBe("internal");
+  } finally {
+    await site.close();
+  }
+});
+
 test("where threads do not start, the engine says so and answers on one", async ({ page, hub }) => {
   const site = await serveHooked(() => {
     if (self.name === "qwenlet thread") throw new Error("no thread today");
