@@ -81,6 +81,30 @@ test("a trap is told as what it means, in the words of each browser", async ({ p
   }
 });
 
+test("a thread that the browser never runs is done without, after a while", async ({ page, hub }) => {
+  const site = await serveHooked(() => {
+    const Real = self.Worker;
+    let mute = true;
+    self.Worker = class extends Real {
+      constructor(url: string | URL, options?: WorkerOptions) {
+        super(url, options);
+        if (options?.name !== "qwenlet thread" || !mute) return;
+        mute = false; // the second one runs
+        this.terminate();
+      }
+    };
+  }, "--coi");
+  try {
+    await page.goto(site.url);
+    const { info, tokens } = await loadOnThreads(page, hub.directUrl(QWEN3), "module");
+    expect(info.threads).toBe(2);
+    expect(info.threadsHint).toMatch(/^Threads that run: 2 of 3\./);
+    expect(tokens).toBe(4);
+  } finally {
+    await site.close();
+  }
+});
+
 test("where threads do not start, the engine says so and answers on one", async ({ page, hub }) => {
   const site = await serveHooked(() => {
     if (self.name === "qwenlet thread") throw new Error("no thread today");
