@@ -125,6 +125,33 @@ test("with the keyboard alone", async ({ page, hub, site }) => {
   await expect(page.locator("#announcer")).toContainText("Answer complete.");
 });
 
+test("the focus goes along where a view takes the place of another, and what loads is said", async ({ page, hub, site }) => {
+  const [field, title] = [page.getByLabel("Message", { exact: true }), page.locator("#models-title")];
+  await page.goto(site.url);
+  await loadUrl(page, hub.directUrl(QWEN3, "fault=stall&after=300000"));
+  await expect(field).toBeFocused();
+  await expect(page.locator("#announcer")).toContainText(`Loading ${QWEN3.replace(".gguf", "")}.`);
+  await page.getByRole("button", { name: "Cancel" }).press("Enter");
+  await expect(title).toBeFocused();
+  await loadUrl(page, hub.directUrl("nothing.gguf"));
+  await page.locator(".notice.error").getByRole("button", { name: "Choose a model" }).press("Enter");
+  await expect(title).toBeFocused();
+  await loadUrl(page, hub.directUrl(QWEN3));
+  await ready(page);
+  await openModels(page);
+  await page.getByRole("button", { name: "Unload" }).press("Enter");
+  await expect(title).toBeFocused();
+});
+
+test.describe("on a touch screen", () => {
+  test.use({ hasTouch: true, isMobile: true });
+  test("the focus stays away from the field, which would bring up a keyboard", async ({ page, hub, site }) => {
+    await page.goto(site.url);
+    await loadUrl(page, hub.directUrl(QWEN3, "fault=stall&after=300000"));
+    await expect(page.locator("#scroll")).toBeFocused();
+  });
+});
+
 test("the theme can be chosen and stays", async ({ page, site }) => {
   await page.emulateMedia({ colorScheme: "light" });
   await page.goto(site.url);

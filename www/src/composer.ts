@@ -6,6 +6,9 @@ import { loadDraft, saveDraft } from "./store.js";
 /** Whether a key belongs to an input method. In Safari the one that ends a composition comes after its end, with this code. */
 export const composes = (event: KeyboardEvent): boolean => event.isComposing || event.keyCode === 229;
 
+/** Where there is none, a field that gets the focus brings one up on the screen. */
+export const hasKeyboard = (): boolean => matchMedia("(pointer: fine)").matches;
+
 export class Composer {
   private readonly field = byId<HTMLTextAreaElement>("message");
   /** What else stood there while a message is edited. */

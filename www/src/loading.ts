@@ -39,6 +39,7 @@ export class LoadCard {
       el("div", { className: "row" }, this.detail, button("Cancel", onCancel, "quiet")));
     clearNotices();
     byId("notices").append(this.node);
+    announce(`Loading ${label}.`);
   }
 
   update(state: LoadProgress): void {

@@ -3,7 +3,7 @@
 import { Cache, Engine, QwenletError, type CachedModel } from "qwenlet";
 import { choiceOf } from "./catalogue.js";
 import { ChatSheet } from "./chats.js";
-import { Composer, composes } from "./composer.js";
+import { Composer, composes, hasKeyboard } from "./composer.js";
 import { Conversation, WELCOME } from "./conversation.js";
 import { takeDrops } from "./drop.js";
 import { demoChoice, demoWelcome, RealModels } from "./demo.js";
@@ -81,6 +81,7 @@ const models = new Models(
 // --- Views
 
 function showModels(open: boolean): void {
+  const leaves = byId(open ? "chat" : "models").contains(document.activeElement);
   byId("models").hidden = !open;
   byId("chat").hidden = open;
   byId("model-button").setAttribute("aria-expanded", String(open));
@@ -90,6 +91,8 @@ function showModels(open: boolean): void {
   } else {
     conversation.toEnd();
   }
+  // What had the focus is hidden.
+  if (leaves) (open ? byId("models-title") : hasKeyboard() ? byId("message") : byId("scroll")).focus({ preventScroll: true });
 }
 
 function refresh(status?: string): void {
@@ -108,10 +111,10 @@ function refresh(status?: string): void {
   byId("status").title = engine?.info.why ?? "";
 }
 
-/** The message field gets the focus, unless the visitor is elsewhere, or it would bring up a keyboard on the screen. */
+/** The message field gets the focus, unless the visitor is elsewhere. */
 function offerMessage(): void {
   const free = document.activeElement === null || document.activeElement === document.body;
-  if (free && matchMedia("(pointer: fine)").matches) composer.focus();
+  if (free && hasKeyboard()) composer.focus();
 }
 
 function save(which: Chat): boolean {
@@ -209,12 +212,12 @@ async function load(choice: Choice): Promise<void> {
     announce(`${choice.label} is ready.`);
     offerMessage();
   } catch (error) {
-    card.close();
     if (choice !== lastChoice) return; // another choice took over
     if (codeOf(error) !== "aborted") fail(choice, error, before);
     else if (chat.messages.length === 0) showModels(true);
     waiting = undefined;
   } finally {
+    card.close(); // after its button has lost the focus
     refresh();
   }
   if (choice !== lastChoice || !session.engine) return;
@@ -293,6 +296,7 @@ async function unload(): Promise<void> {
   saveModel("none");
   refresh();
   showModels(true);
+  byId("models-title").focus(); // the button is gone
 }
 
 /** Goes on with the model that the visitor had. Who never chose one and has none stored gets the demo. */
