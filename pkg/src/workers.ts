@@ -27,7 +27,8 @@ export function setWorkerFactory(start: WorkerFactory = besideThis): void {
 
 /** What to do about a worker that does not start. */
 export const HOW_TO_SERVE = "Its script has to come from the page's own origin, from beside index.js, with the .wasm files, and the page's CSP has to allow "
-  + "worker-src 'self'. Serve the package's files there, or say with setWorkerFactory where they are; Vite's dev server up to version 7 needs optimizeDeps: { exclude: [\"qwenlet\"] }.";
+  + "worker-src 'self'. Serve the package's files there, or say with setWorkerFactory where they are; a bundle of esbuild's has to be "
+  + "a module (--format=esm, <script type=\"module\">), and Vite's dev server up to version 7 needs optimizeDeps: { exclude: [\"qwenlet\"] }.";
 
 export function startWorker(variant: Variant): Worker {
   try {

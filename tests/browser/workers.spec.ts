@@ -8,6 +8,8 @@ import { expect, ROOT, test, type Api } from "./fixtures.ts";
 import { serveChanged, serveHooked } from "./hooked.ts";
 import { QWEN3 } from "./models.ts";
 
+const esbuild: unknown = createRequire(join(ROOT, "pkg/package.json"))("esbuild");
+
 test("a page of another origin than the package says where the workers are", async ({ page, hub, site }) => {
   const cdn = "https://cdn.test/index.js";
   await page.route(cdn, (route) => route.fulfill({
@@ -39,8 +41,18 @@ const loadOnThreads = (page: Page, url: string, type: WorkerType) => page.evalua
   return { info: engine.info, tokens: answer.usage.completion_tokens };
 }, { url, type });
 
+test("a bundle that is no module, as esbuild makes it by default, says what to do", async ({ page, site }) => {
+  const { buildSync } = esbuild as { buildSync(options: object): { outputFiles: { text: string }[] } };
+  const stdin = { contents: `export { Engine } from "./dist/index.js"`, resolveDir: join(ROOT, "pkg") };
+  const { outputFiles } = buildSync({ stdin, bundle: true, globalName: "qwenlet", write: false, logLevel: "error" });
+  await page.goto(site.url);
+  await page.evaluate(outputFiles[0]!.text.replace("var qwenlet =", "window.qwenlet ="));
+  const failure = await page.evaluate(() => (window as unknown as { qwenlet: Api }).qwenlet.Engine.load("x.gguf").then(() => "none", String));
+  expect(failure).toMatch(/could not be started: .*--format=esm/);
+});
+
 test("a classic worker, as webpack makes it, starts threads and readers of its own kind", async ({ page, hub }) => {
-  const { transformSync } = createRequire(join(ROOT, "pkg/package.json"))("esbuild") as { transformSync(script: string, options: object): { code: string } };
+  const { transformSync } = esbuild as { transformSync(script: string, options: object): { code: string } };
   const classic = await serveChanged((script) => {
     const { code } = transformSync(script, { format: "iife", define: { "import.meta.url": "self.location.href" } });
     return `importScripts();\n${code}`; // as for a chunk; modules have it not
