@@ -161,6 +161,30 @@ test("the theme can be chosen and stays", async ({ page, site }) => {
   await expect(page.getByRole("button", { name: "Dark theme" })).toHaveAttribute("aria-pressed", "true");
 });
 
+test.describe("before the script has run", () => {
+  test.use({ serviceWorkers: "block" });
+  for (const [colorScheme, ground] of [["light", "rgb(250, 249, 246)"], ["dark", "rgb(21, 20, 18)"]] as const) {
+    test(`the page is ${colorScheme} where the system is`, async ({ page, site }) => {
+      await page.route("**/app.js", (route) => route.abort());
+      await page.emulateMedia({ colorScheme });
+      await page.goto(site.url);
+      await expect(page.locator("html")).not.toHaveAttribute("data-theme");
+      await expect(page.locator("body")).toHaveCSS("background-color", ground);
+      await expect(page.locator("html")).toHaveCSS("color-scheme", colorScheme);
+    });
+  }
+
+  test("the chosen theme waits for nothing", async ({ page, site }) => {
+    await page.addInitScript(() => {
+      localStorage["qwenlet.theme"] = '"dark"';
+      LockManager.prototype.request = () => new Promise(() => {}); // the conversation never opens
+    });
+    await page.emulateMedia({ colorScheme: "light" });
+    await page.goto(site.url);
+    await expect(page.locator("html")).toHaveAttribute("data-theme", "dark");
+  });
+});
+
 test("what a model writes cannot become anything but text and safe links", async ({ page, site }) => {
   await page.goto(site.url);
   const hostile = [

@@ -19,6 +19,8 @@ import { Chat, loadModel, loadSettings, saveModel, saveSettings, type BackendWis
 import { followTheme } from "./theme.js";
 import * as turns from "./turns.js";
 
+followTheme(); // before anything is waited for
+
 const session = new Session();
 const settings = loadSettings();
 /** The conversation that is shown. */
@@ -480,7 +482,6 @@ document.addEventListener("keydown", (event) => {
 });
 addEventListener("pagehide", () => held.forEach((one) => one.save()));
 
-followTheme();
 takeDrops(chooseFiles);
 
 // --- Start
