@@ -36,7 +36,8 @@ export const Cache = {
 
   /**
    * Fetches a model without loading it, and verifies it; what an earlier download left is used. Returns the id by which
-   * `{ cached: id }` loads it. Fails where it cannot be kept; what has arrived by then stays for the next time.
+   * `{ cached: id }` loads it. Fails where it cannot be kept, or not be found again (a Blob without a name,
+   * a `blob:` address without an `id`); what has arrived by then stays for the next time.
    */
   download(source: ModelSource, options: DownloadOptions = {}): Promise<string> {
     return once((worker) => transfer(worker, source, options, "required",

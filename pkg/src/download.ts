@@ -2,7 +2,7 @@
 import { QwenletError } from "./errors.js";
 import { pageFetch } from "./fetcher.js";
 import type { WorkerHandle } from "./rpc.js";
-import { resolveSource } from "./source.js";
+import { cacheFor, resolveSource } from "./source.js";
 import type { DownloadOptions, FetchFunction, ModelSource, TransferOptions } from "./types.js";
 import type { LoadEvent, PageFetch, WireDownload, WireTransfer } from "./wire.js";
 
@@ -13,9 +13,9 @@ export async function transfer<T>(
   worker: WorkerHandle, source: ModelSource, options: DownloadOptions, cache: WireDownload["cache"],
   verb: (api: Api, job: number, request: WireDownload, fetcher?: PageFetch) => Promise<T>,
 ): Promise<T> {
+  const wire = resolveSource(source, globalThis.document?.baseURI ?? globalThis.location.href);
   const request: WireDownload = {
-    source: resolveSource(source, globalThis.document?.baseURI ?? globalThis.location.href),
-    cache, evict: evictOption(options.evict), transfer: transferOptions(options.transfer),
+    source: wire, cache: cacheFor(wire, cache), evict: evictOption(options.evict), transfer: transferOptions(options.transfer),
   };
   const fetcher = fetchOf(source);
   const warn = options.onWarning ?? ((w) => console.warn(`qwenlet: ${w.message}`));

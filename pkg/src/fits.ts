@@ -5,7 +5,7 @@ import { fetchOf, transferOptions } from "./download.js";
 import { QwenletError } from "./errors.js";
 import { pageFetch } from "./fetcher.js";
 import { probe } from "./probe.js";
-import { resolveSource } from "./source.js";
+import { cacheFor, resolveSource } from "./source.js";
 import type { Capabilities, LoadOptions, ModelSource } from "./types.js";
 import type { WireCandidate, WireFit, WireLoad, WireSource } from "./wire.js";
 
@@ -88,11 +88,12 @@ export async function fits(
 ): Promise<Fit> {
   const entry = typeof source === "string" ? catalogued(source) : undefined;
   const wire = resolveSource(source, globalThis.document?.baseURI ?? globalThis.location.href);
+  const cache = cacheFor(wire, checked.cache);
   const fetcher = fetchOf(source);
   if (options.signal?.aborted) throw QwenletError.aborted(options.signal);
   const capabilities = options.capabilities ?? (await probe());
   return withClerk(async (worker) => {
-    const { cache, contextLength, backend } = checked;
+    const { contextLength, backend } = checked;
     const kept = cache === "off" && wire.kind !== "cached" ? undefined : await stored(worker, wire);
     const request: WireFit = {
       ...(entry ? { outline: entry.outline, ...(entry.bytes === undefined ? {} : { bytes: entry.bytes }) }

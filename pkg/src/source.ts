@@ -1,7 +1,7 @@
 import { catalogued, resolveName } from "./catalogue.js";
 import { QwenletError } from "./errors.js";
 import type { ModelSource, UrlSource } from "./types.js";
-import type { WireSource } from "./wire.js";
+import type { WireDownload, WireSource } from "./wire.js";
 
 /** A source as the worker takes it: absolute URLs, files, or the id of a cached model. */
 export function resolveSource(source: ModelSource, base: string): WireSource {
@@ -21,6 +21,16 @@ export function resolveSource(source: ModelSource, base: string): WireSource {
     }
   }
   throw new QwenletError("invalid-argument", "A model source is a catalogue id, a URL, a File or Blob, { url } or { cached }.");
+}
+
+/** What becomes of the wish to keep a model: one that could not be recognised another time would be kept anew each time. */
+export function cacheFor(source: WireSource, wish: WireDownload["cache"]): WireDownload["cache"] {
+  const passes = source.kind === "url" ? /^(blob|data):/.test(source.id) : source.id === undefined;
+  if (wish === "off" || !passes) return wish;
+  if (wish === "auto") return "off";
+  throw new QwenletError("invalid-argument", source.kind === "url"
+    ? `${source.id.slice(0, 60)}: such an address is never the same again, so that the cache could not find the model; give it a name with { url, id }.`
+    : "A Blob has no name by which the cache could find the model again; pass a File.");
 }
 
 function fromUrls(

@@ -261,7 +261,7 @@ export interface UrlSource {
   headers?: Record<string, string>;
   /** Makes the requests in place of the browser's `fetch`; called on this thread. */
   fetch?: FetchFunction;
-  /** What the cache knows the model by. Default: the (first) address. */
+  /** What the cache knows the model by. Default: the (first) address. One of `blob:` or `data:` is not kept without an id. */
   id?: string;
   name?: string;
   /** SHA-256 of the file, 64 hexadecimal digits; of a split model, of each part. Another file is refused. */

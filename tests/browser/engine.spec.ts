@@ -244,6 +244,23 @@ test("bad requests fail with typed errors", async ({ page, hub }) => {
   });
 });
 
+test("of an address that is never the same again no copy stays, but under an id", async ({ page, hub }) => {
+  const got = await page.evaluate(async (url) => {
+    const { Engine, Cache } = (await import(`${location.origin}/pkg/index.js`)) as Api;
+    const blob = await (await fetch(url)).blob();
+    // The site's policy lets nothing else read it.
+    const source = { url: URL.createObjectURL(blob), fetch: () => Promise.resolve(new Response(blob)) };
+    const load = async (id: object) => {
+      const engine = await Engine.load({ ...source, ...id }, { backend: "cpu" });
+      await engine.unload();
+      return [engine.info.cacheId, (await Cache.list()).map((m) => m.id)];
+    };
+    const [without, required] = [await load({}), await Cache.download(source).then(() => "none", (e: { code: string }) => e.code)];
+    return { without, required, under: await load({ id: "mine" }) };
+  }, hub.directUrl(QWEN3));
+  expect(got).toEqual({ without: [undefined, []], required: "invalid-argument", under: ["mine", ["mine"]] });
+});
+
 test("a full storage: required is an error, otherwise a warning", async ({ page, hub, site }) => {
   const cdp = await page.context().newCDPSession(page);
   await cdp.send("Storage.overrideQuotaForOrigin", { origin: new URL(site.url).origin, quotaSize: 100_000 });

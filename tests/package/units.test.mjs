@@ -124,6 +124,18 @@ suite("sources", () => {
     assert.deepEqual(source.headers, [["Authorization", "Bearer x"]]);
   });
 
+  test("what could not be found again is not kept: an address of this moment without an id, a Blob without a name", () => {
+    const passing = ["blob:https://site.example/1-2", new URL("data:,x"), { url: ["blob:https://site.example/1-2", "b.gguf"] }, new Blob(["x"])];
+    for (const source of passing) {
+      const wire = m.resolveSource(source, base);
+      assert.deepEqual([m.cacheFor(wire, "auto"), m.cacheFor(wire, "off")], ["off", "off"]);
+      assert.throws(() => m.cacheFor(wire, "required"), code("invalid-argument", source instanceof Blob ? /File/ : /\bid\b/));
+    }
+    for (const source of ["a.gguf", { url: "blob:https://site.example/1-2", id: "mine" }, new File(["x"], "a.gguf"), { cached: "blob:old" }]) {
+      for (const wish of ["auto", "required", "off"]) assert.equal(m.cacheFor(m.resolveSource(source, base), wish), wish);
+    }
+  });
+
   test("what stands for nothing is refused", () => {
     for (const bad of ["qwen-99b", "hf:only/two", "ms:only/two", "hf:o/r/notes.txt", "ftp://h/a.gguf", "file:///a.gguf", "https://", 7, null, [], {}]) {
       assert.throws(() => m.resolveSource(bad, base), code("invalid-argument"), String(bad));
