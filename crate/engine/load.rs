@@ -245,10 +245,13 @@ async fn open_parts(open: &mut OpenPart<'_>, progress: &mut Tracker<'_>) -> Resu
     let mut files = ModelFiles::new(header).context(|| name)?;
     let mut parts = vec![part];
     while !files.is_complete() {
+        parts.iter_mut().for_each(|part| part.source.park());
         let (header, part) = open_part(open, parts.len(), progress).await?;
         files.add(header).context(|| part.source.name().to_owned())?;
         parts.push(part);
     }
+    // The first part is read next.
+    parts.iter_mut().skip(1).for_each(|part| part.source.park());
     Ok((files, parts))
 }
 

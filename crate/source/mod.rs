@@ -71,4 +71,7 @@ pub trait Source {
 
     /// The next bytes, in order; empty at the end. The chunk's size is the source's choice.
     fn next(&mut self) -> LocalBoxFuture<'_, Result<&[u8]>>;
+
+    /// Nothing more is asked for until other files were read: lets go of what that would hold up, a connection above all.
+    fn park(&mut self) {}
 }

@@ -361,6 +361,19 @@ impl Source for PartSource {
     fn next(&mut self) -> LocalBoxFuture<'_, Result<&[u8]>> {
         Box::pin(self.read())
     }
+
+    fn park(&mut self) {
+        self.buffer = Vec::new();
+        if let Some(stored) = &mut self.stored {
+            stored.ahead.clear();
+        }
+        if let Rest::Network(download, _) = &mut self.rest {
+            download.park();
+        }
+        if let Some(through) = &self.through {
+            through.passage.borrow_mut().park();
+        }
+    }
 }
 
 /// The hash in front of what storage does not have.

@@ -36,9 +36,12 @@ impl Chunk {
         self.bytes.copy_to(into);
     }
 
-    /// Its first bytes, as a piece of their own.
-    pub(crate) fn first(&self, n: usize) -> Self {
-        Self { bytes: self.bytes.slice(0, n as u32) }
+    /// Its first `n` bytes as a piece of their own, filled up with zeros where there are fewer.
+    pub(crate) fn resized(&self, n: usize) -> Self {
+        let n_kept = n.min(self.len()) as u32;
+        let bytes = js_sys::Uint8Array::new_with_length(n as u32);
+        bytes.set(&self.bytes.subarray(0, n_kept), 0);
+        Self { bytes }
     }
 }
 
@@ -60,7 +63,9 @@ impl Chunk {
         into.clone_from(&self.bytes);
     }
 
-    pub(crate) fn first(&self, n: usize) -> Self {
-        Self { bytes: self.bytes[..n].to_vec() }
+    pub(crate) fn resized(&self, n: usize) -> Self {
+        let mut bytes = self.bytes[..n.min(self.len())].to_vec();
+        bytes.resize(n, 0);
+        Self { bytes }
     }
 }

@@ -91,6 +91,13 @@ impl Passage {
         self.filling.as_mut()?.piece(&self.hash)
     }
 
+    /// Holds no more memory than the bytes of the piece that is being filled.
+    pub(crate) fn park(&mut self) {
+        if let Some(Filling { chunk: Some(chunk), filled, .. }) = &mut self.filling {
+            *chunk = chunk.resized(*filled);
+        }
+    }
+
     /// Goes on behind the stored pieces; the last of them may be a short one, which `short` are the bytes of.
     pub(crate) fn resume(&mut self, hash: FileHash, n_full: usize, short: &[u8]) {
         self.hash = hash;
@@ -107,6 +114,9 @@ impl Filling {
             return;
         }
         let chunk = self.chunk.get_or_insert_with(|| Chunk::new(self.chunk_bytes));
+        if chunk.len() < self.chunk_bytes {
+            *chunk = chunk.resized(self.chunk_bytes);
+        }
         chunk.write(self.filled, bytes);
         self.checksum.update(bytes);
         self.filled += bytes.len();
@@ -114,7 +124,7 @@ impl Filling {
 
     fn piece(&mut self, hash: &FileHash) -> Option<Piece> {
         let chunk = self.chunk.take()?;
-        let chunk = if self.filled < chunk.len() { chunk.first(self.filled) } else { chunk };
+        let chunk = if self.filled < chunk.len() { chunk.resized(self.filled) } else { chunk };
         let sum = Sum { checksum: self.checksum.digest(), after: hash.clone() };
         let piece = Piece { index: self.index, chunk, sum };
         self.checksum = Xxh3Default::new();

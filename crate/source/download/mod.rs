@@ -162,6 +162,13 @@ impl Download {
         self.guard = guard;
     }
 
+    /// Lets go of the connection until bytes are asked for again: browsers open few to one host.
+    pub(crate) fn park(&mut self) {
+        self.stream = None;
+        self.watch = None;
+        self.piece = 0..0;
+    }
+
     fn end(&self) -> Option<u64> {
         match (self.until, self.version.total) {
             (Some(until), Some(total)) => Some(until.min(total)),

@@ -4,6 +4,7 @@ mod behaviour;
 mod keeping;
 mod schedules;
 mod server;
+mod split;
 mod storage;
 mod time;
 
@@ -186,6 +187,27 @@ impl Bench {
 
     /// Reads the whole model, as a load does.
     async fn load_as(&self, request: Request, manner: Manner) -> Result<Report> {
+        let read = async |opener: Rc<Opener>| {
+            let mut source = opener.part(0).await?;
+            let mut bytes = Vec::new();
+            loop {
+                let piece = source.next().await?;
+                if piece.is_empty() {
+                    return Ok(Some((bytes, opener.status().resumed.get(), opener.lock_name())));
+                }
+                bytes.extend_from_slice(piece);
+            }
+        };
+        self.load_by(request, manner, read).await
+    }
+
+    /// Has `read` read the model: its bytes, how many of them were there, and the name of the lock.
+    async fn load_by(
+        &self,
+        request: Request,
+        manner: Manner,
+        read: impl AsyncFnMut(Rc<Opener>) -> Result<Option<(Vec<u8>, u64, Option<String>)>>,
+    ) -> Result<Report> {
         let told = Rc::new(RefCell::new(Report::default()));
         let notify = {
             let told = Rc::clone(&told);
@@ -199,17 +221,6 @@ impl Bench {
                     Notice::Unverified(name) => told.notices.push(format!("unverified: {name}")),
                     Notice::Evicted(name) => told.notices.push(name),
                 }
-            }
-        };
-        let read = async |opener: Rc<Opener>| {
-            let mut source = opener.part(0).await?;
-            let mut bytes = Vec::new();
-            loop {
-                let piece = source.next().await?;
-                if piece.is_empty() {
-                    return Ok(Some((bytes, opener.status().resumed.get(), opener.lock_name())));
-                }
-                bytes.extend_from_slice(piece);
             }
         };
         let ((bytes, resumed, lock), kept, from) =

@@ -8,6 +8,7 @@ use futures_util::future::LocalBoxFuture;
 
 use super::time::Virtual;
 use crate::error::{Code, Error, Result};
+use crate::gguf::PartName;
 use crate::source::digest::{FileHash, hex};
 use crate::source::world::{Ask, Body, Clock, Reply, Transport};
 
@@ -53,6 +54,11 @@ pub(super) enum Tag {
 pub(super) struct Server {
     time: Rc<Virtual>,
     file: RefCell<Rc<Vec<u8>>>,
+    /// Those of a split model behind its first.
+    pub(super) further: RefCell<Vec<Rc<Vec<u8>>>>,
+    /// How many answers may be open at a time, as of a browser; further ones come when others are read or dropped.
+    pub(super) connections: Cell<usize>,
+    open: Rc<()>,
     version: Cell<u32>,
     pub(super) tag: Cell<Tag>,
     pub(super) ranges: Cell<bool>,
@@ -79,6 +85,9 @@ impl Server {
         Self {
             time,
             file: RefCell::new(Rc::new(file)),
+            further: RefCell::default(),
+            connections: Cell::new(usize::MAX),
+            open: Rc::default(),
             version: Cell::new(0),
             tag: Cell::new(Tag::Strong),
             ranges: Cell::new(true),
@@ -99,9 +108,7 @@ impl Server {
     }
 
     pub(super) fn sha256(&self) -> String {
-        let mut hash = FileHash::default();
-        hash.update(&self.file.borrow());
-        hex(&hash.digest())
+        sha256(&self.file.borrow())
     }
 
     pub(super) fn change(&self, file: Vec<u8>) {
@@ -125,16 +132,43 @@ impl Server {
         if failures > 0 {
             return Err(Error::new(Code::Network, "no list, as planned"));
         }
-        let json = format!(r#"[{{"path":"model.gguf","lfs":{{"oid":"{}"}}}}]"#, self.sha256());
+        let further = self.further.borrow();
+        let count = 1 + further.len();
+        let entry = |(n, file): (usize, &Rc<Vec<u8>>)| {
+            let part = if count > 1 { format!("-{:05}-of-{count:05}", n + 1) } else { String::new() };
+            format!(r#"{{"path":"model{part}.gguf","lfs":{{"oid":"{}"}}}}"#, sha256(file))
+        };
+        let first = self.file.borrow();
+        let entries: Vec<String> = std::iter::once(&*first).chain(&*further).enumerate().map(entry).collect();
+        let json = format!("[{}]", entries.join(","));
         let status = if self.states.get() { 200 } else { 404 };
         Ok(Reply { status, headers: Vec::new(), body: self.body(Rc::new(json.into_bytes()), 0, None, false) })
+    }
+
+    /// The file at an address: the first, but for that of a later part.
+    fn file_at(&self, url: &str) -> Rc<Vec<u8>> {
+        let no = PartName::parse(url).map_or(0, |part| part.no);
+        match no.checked_sub(1).and_then(|n| self.further.borrow().get(n).cloned()) {
+            Some(part) => part,
+            None => Rc::clone(&self.file.borrow()),
+        }
     }
 
     fn body(&self, bytes: Rc<Vec<u8>>, from: usize, cut: Option<(u64, End)>, counts: bool) -> Box<dyn Body> {
         let (at, end) =
             cut.map_or((bytes.len(), End::Done), |(at, end)| (bytes.len().min(from + at as usize), end));
         let sent = counts.then(|| Rc::clone(&self.sent));
-        Box::new(Pieces { time: Rc::clone(&self.time), bytes, at: from, piece: 0, stop: at, end, sent })
+        let _open = Rc::clone(&self.open);
+        Box::new(Pieces {
+            time: Rc::clone(&self.time),
+            bytes,
+            at: from,
+            piece: 0,
+            stop: at,
+            end,
+            sent,
+            _open,
+        })
     }
 
     fn answer(&self, ask: Ask<'_>) -> Result<Reply> {
@@ -153,7 +187,7 @@ impl Server {
             }
             _ => {}
         }
-        let file = Rc::clone(&self.file.borrow());
+        let file = self.file_at(ask.url);
         let total = file.len() as u64;
         let mut headers = Vec::new();
         let mut header = |name: &str, value: String| headers.push((name.to_owned(), value));
@@ -218,10 +252,19 @@ impl Server {
     }
 }
 
+fn sha256(file: &[u8]) -> String {
+    let mut hash = FileHash::default();
+    hash.update(file);
+    hex(&hash.digest())
+}
+
 impl Transport for Server {
     fn ask<'a>(&'a self, ask: Ask<'a>) -> LocalBoxFuture<'a, Result<Reply>> {
         Box::pin(async move {
             self.time.sleep(20.0).await;
+            while Rc::strong_count(&self.open) > self.connections.get() {
+                self.time.sleep(20.0).await;
+            }
             if ask.url.contains("/api/") {
                 return self.list().await;
             }
@@ -256,6 +299,8 @@ struct Pieces {
     stop: usize,
     end: End,
     sent: Option<Rc<Cell<u64>>>,
+    /// Counted as long as it is held.
+    _open: Rc<()>,
 }
 
 impl Body for Pieces {
