@@ -240,9 +240,10 @@ fn tensors_by_part(files: ModelFiles) -> Vec<Vec<TensorInfo>> {
 
 /// Opens every part and reads their headers: the plan needs all of them before the first weight.
 async fn open_parts(open: &mut OpenPart<'_>, progress: &mut Tracker<'_>) -> Result<(ModelFiles, Vec<Part>)> {
-    let (header, part) = open_part(open, 0, progress).await?;
+    let (header, mut part) = open_part(open, 0, progress).await?;
     let name = part.source.name().to_owned();
     let mut files = ModelFiles::new(header).context(|| name)?;
+    part.source.announce(files.n_parts());
     let mut parts = vec![part];
     while !files.is_complete() {
         parts.iter_mut().for_each(|part| part.source.park());

@@ -30,10 +30,10 @@ impl From<Record> for CachedModel {
         Self {
             bytes: r.stored(),
             total: r.total(),
+            complete: r.is_whole(0),
             sha256: r.parts.iter().filter_map(|p| p.sha256.clone()).collect(),
             id: r.id,
             name: r.name,
-            complete: r.complete,
             created: r.created,
             last_used: r.last_used,
         }

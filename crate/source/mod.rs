@@ -72,6 +72,9 @@ pub trait Source {
     /// The next bytes, in order; empty at the end. The chunk's size is the source's choice.
     fn next(&mut self) -> LocalBoxFuture<'_, Result<&[u8]>>;
 
+    /// Told of the first part, once its header says so: how many parts the model has.
+    fn announce(&mut self, _n_parts: usize) {}
+
     /// Nothing more is asked for until other files were read: lets go of what that would hold up, a connection above all.
     fn park(&mut self) {}
 }

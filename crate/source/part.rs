@@ -362,6 +362,12 @@ impl Source for PartSource {
         Box::pin(self.read())
     }
 
+    fn announce(&mut self, n_parts: usize) {
+        if let Some(writer) = self.through.as_ref().and_then(|through| through.writer.as_ref()) {
+            writer.expect(n_parts);
+        }
+    }
+
     fn park(&mut self) {
         self.buffer = Vec::new();
         if let Some(stored) = &mut self.stored {

@@ -53,6 +53,15 @@ impl Request {
         }
     }
 
+    /// How many parts are named; where only the first is, there may be more.
+    pub(crate) fn n_given(&self) -> usize {
+        match self {
+            Request::Url { urls, .. } => urls.len(),
+            Request::Files { names, .. } => names.len(),
+            Request::Cached { .. } => 0,
+        }
+    }
+
     /// What part `n` is pinned to.
     pub(crate) fn pinned(&self, n: usize) -> (Option<&str>, Option<u64>) {
         match self {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::gguf::PartName;
 use crate::source::digest::FileHash;
 use crate::source::download::Version;
 
@@ -25,6 +26,9 @@ pub(crate) struct Record {
     /// Names the load that writes; another load takes over by putting its own name here.
     pub(crate) writer: String,
     pub(crate) parts: Vec<Part>,
+    /// How many parts the model has, as its first one says. Records that were completed without it may lack some.
+    #[serde(default)]
+    pub(crate) n_parts: Option<u32>,
 }
 
 fn first_schema() -> u32 {
@@ -117,6 +121,17 @@ impl Sums {
 }
 
 impl Record {
+    /// Whether it is complete and has every part: as many as its first one says, else as the name of that says, or as are
+    /// `given`.
+    pub(crate) fn is_whole(&self, given: usize) -> bool {
+        let named = || PartName::parse(&self.parts.first()?.name).map(|part| part.count);
+        let n_parts = match self.n_parts {
+            Some(n) => n as usize,
+            None => named().unwrap_or(1).max(given),
+        };
+        self.complete && self.parts.len() >= n_parts
+    }
+
     /// Bytes in storage.
     pub(crate) fn stored(&self) -> u64 {
         self.parts.iter().map(|p| p.stored).sum()

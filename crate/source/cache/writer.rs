@@ -26,6 +26,8 @@ pub(crate) struct Writer {
     /// What was there when this writer took over.
     found: Vec<Part>,
     passages: RefCell<Vec<Rc<RefCell<Passage>>>>,
+    /// How many parts the model has, once that is known.
+    n_parts: Cell<Option<usize>>,
     in_flight: RefCell<VecDeque<oneshot::Receiver<()>>>,
     /// Ends with the piece that was sent last: one is stored after the other.
     last: RefCell<Option<oneshot::Receiver<()>>>,
@@ -135,12 +137,13 @@ impl Filling {
 }
 
 impl Writer {
-    /// Takes over what an earlier load left of a model, or makes a record for it. The claim of another writer goes.
+    /// Takes over what an earlier load left of a model, or makes a record for it. The claim of another writer goes. A complete
+    /// model is begun anew, but for one that lacks parts, of which `given` are known to be.
     pub(crate) async fn begin(
         storage: Rc<dyn Storage>,
         clock: Rc<dyn Clock>,
-        id: &str,
-        name: &str,
+        (id, name): (&str, &str),
+        given: usize,
         chunk_bytes: u32,
         evicting: Option<Evicting>,
     ) -> Result<Rc<Self>> {
@@ -156,15 +159,18 @@ impl Writer {
             complete: false,
             writer: token.clone(),
             parts: Vec::new(),
+            n_parts: None,
         };
         let taken = Rc::new(RefCell::new(fresh.clone()));
         let edit: Edit = Rc::new({
             let taken = Rc::clone(&taken);
             move |found: Option<Record>| {
-                let usable = found.filter(|r| r.schema == SCHEMA && !r.complete && r.chunk_bytes > 0);
+                let usable = found.filter(|r| r.schema == SCHEMA && !r.is_whole(given) && r.chunk_bytes > 0);
                 let clear = if usable.is_none() { Clear::All } else { Clear::Nothing };
                 let record = match usable {
-                    Some(found) => Record { last_used: now, writer: fresh.writer.clone(), ..found },
+                    Some(found) => {
+                        Record { last_used: now, writer: fresh.writer.clone(), complete: false, ..found }
+                    }
                     None => fresh.clone(),
                 };
                 *taken.borrow_mut() = record.clone();
@@ -182,6 +188,7 @@ impl Writer {
             chunk_bytes: record.chunk_bytes as usize,
             found: record.parts,
             passages: RefCell::default(),
+            n_parts: Cell::default(),
             in_flight: RefCell::default(),
             last: RefCell::default(),
             evicting,
@@ -245,10 +252,15 @@ impl Writer {
         }
     }
 
+    /// The first part says how many there are.
+    pub(crate) fn expect(&self, n_parts: usize) {
+        self.n_parts.set(Some(n_parts));
+    }
+
     /// Whether every part was read to its end.
     pub(crate) fn is_whole(&self) -> bool {
         let passages = self.passages.borrow();
-        !passages.is_empty() && passages.iter().all(|p| p.borrow().ended)
+        self.n_parts.get() == Some(passages.len()) && passages.iter().all(|p| p.borrow().ended)
     }
 
     /// After the last byte: waits for what is still on its way, then makes the model one of the cache's.
@@ -260,14 +272,16 @@ impl Writer {
         if self.failure().is_none() {
             let digests: Vec<String> =
                 self.passages.borrow().iter().map(|p| hex(&p.borrow().hash.digest())).collect();
+            let n_parts = self.n_parts.get();
             let completed = self.own(move |record| {
-                if record.parts.len() != digests.len() {
+                if record.parts.len() != digests.len() || n_parts != Some(digests.len()) {
                     return Err(Error::internal("a model was stored without all of its parts"));
                 }
                 for (part, digest) in record.parts.iter_mut().zip(&digests) {
                     part.version.total = Some(part.stored);
                     part.sha256 = Some(digest.clone());
                 }
+                record.n_parts = Some(digests.len() as u32);
                 record.complete = true;
                 Ok((Clear::Nothing, None))
             });

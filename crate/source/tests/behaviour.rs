@@ -52,6 +52,7 @@ fn a_load_that_begins_again_goes_on_with_what_is_stored() {
         let read = async |opener: Rc<Opener>| {
             let enough = if attempts.replace(attempts.get() + 1) == 0 { first } else { usize::MAX };
             let mut source = opener.part(0).await?;
+            source.announce(1);
             let mut bytes = Vec::new();
             loop {
                 let piece = source.next().await?;

@@ -189,7 +189,7 @@ fn of_two_writers_the_later_one_has_the_model() {
     let bench = Bench::new(file(1000, 11));
     let begin = || {
         let (storage, clock) = (Rc::clone(&bench.memory) as _, Rc::clone(&bench.time) as _);
-        bench.time.run(Writer::begin(storage, clock, "model", "model", 64, None)).unwrap().unwrap()
+        bench.time.run(Writer::begin(storage, clock, ("model", "model"), 1, 64, None)).unwrap().unwrap()
     };
     let first = begin();
     let second = begin();
@@ -197,6 +197,7 @@ fn of_two_writers_the_later_one_has_the_model() {
         let passage = bench.time.run(writer.part(0, crate::source::cache::Part::default())).unwrap();
         bench.time.run(writer.pass(0, &passage, &[7; 100])).unwrap();
         passage.borrow_mut().ended = true;
+        writer.expect(1);
         assert_eq!(bench.time.run(writer.finish()).unwrap().is_ok(), works);
     }
     let record = bench.memory.record("model").unwrap();

@@ -189,6 +189,7 @@ impl Bench {
     async fn load_as(&self, request: Request, manner: Manner) -> Result<Report> {
         let read = async |opener: Rc<Opener>| {
             let mut source = opener.part(0).await?;
+            source.announce(1);
             let mut bytes = Vec::new();
             loop {
                 let piece = source.next().await?;

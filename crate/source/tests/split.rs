@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use super::server::Fault;
 use super::*;
 use crate::engine::read_through;
 use crate::gguf::split::{KEY_COUNT, KEY_NO};
@@ -72,4 +73,36 @@ fn parts_are_more_than_a_host_has_connections() {
         assert_eq!(bench.run_split(CacheMode::Required).unwrap().from, Some(Origin::Cache));
         assert_eq!(bench.server.sent(), sent);
     }
+}
+
+#[test]
+fn a_model_without_all_of_its_parts_is_not_complete() {
+    let bench = Bench::split(&[1000, 20_000]);
+    // All of the first part comes with its header; the second cannot be had.
+    let refuse = || *bench.server.faults.borrow_mut() = [Fault::None, Fault::Expired].into();
+    refuse();
+    assert_eq!(bench.run_split(CacheMode::Required).unwrap_err().code(), Code::HttpStatus);
+    let first = bench.server.file().len() as u64;
+    let record = bench.memory.record("model").unwrap();
+    assert_eq!((record.complete, record.stored(), bench.server.sent()), (false, first, first));
+    let report = bench.run_split(CacheMode::Required).unwrap();
+    assert_eq!((report.kept.as_deref(), report.resumed), (Some("model"), first));
+    assert!(bench.memory.bytes("model") == bench.whole());
+    assert_eq!(bench.server.sent(), bench.whole().len() as u64);
+}
+
+#[test]
+fn a_complete_model_that_lacks_parts_is_completed() {
+    let bench = Bench::split(&[1000, 20_000]);
+    *bench.server.faults.borrow_mut() = [Fault::None, Fault::Expired].into();
+    bench.run_split(CacheMode::Required).unwrap_err();
+    // As such records were left by earlier versions.
+    bench.memory.change_record("model", |record| record.complete = true);
+    let cached = bench.time.run(bench.load(Request::Cached { id: "model".into() }, CacheMode::Auto)).unwrap();
+    assert!(cached.unwrap_err().to_string().contains("no complete model"));
+    let report = bench.run_split(CacheMode::Required).unwrap();
+    assert_eq!((report.kept.as_deref(), report.notices), (Some("model"), vec![]));
+    assert!(bench.memory.bytes("model") == bench.whole());
+    assert_eq!(bench.server.sent(), bench.whole().len() as u64);
+    assert_eq!(bench.run_split(CacheMode::Required).unwrap().from, Some(Origin::Cache));
 }

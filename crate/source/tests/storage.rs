@@ -110,6 +110,10 @@ impl Memory {
         self.estimate.get().map(|quota| Room { usage: self.inner.used(), quota })
     }
 
+    pub(super) fn change_record(&self, id: &str, change: impl FnOnce(&mut Record)) {
+        change(self.inner.records.borrow_mut().get_mut(id).unwrap());
+    }
+
     pub(super) fn record(&self, id: &str) -> Option<Record> {
         self.inner.records.borrow().get(id).cloned()
     }

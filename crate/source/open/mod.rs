@@ -1,6 +1,8 @@
 //! Where a load takes its bytes from: the cache if the model is there, else the network or a file, and then through the
 //! cache.
 
+mod cached;
+
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -8,12 +10,11 @@ use std::rc::Rc;
 use futures_util::future::join;
 
 use super::Source;
-use super::cache::{self, Authority, Evicting, Expected, Lasting, Passage, Record, Storage, Writer};
+use super::cache::{self, Authority, Expected, Passage, Record, Storage, Writer};
 use super::digest::{hex, parse_sha};
 use super::download::{Download, Guard, Net, Target, Version, Waiting};
 use super::hub::{self, Statement};
 use super::part::{PartSource, Repair, Rest, Status, Stored, Through, hash_so_far};
-use super::queue;
 use super::request::{CacheMode, Manner, Notice, Notify, Origin, Request};
 #[cfg(target_arch = "wasm32")]
 use super::world::Clock;
@@ -85,65 +86,6 @@ impl Opener {
                 Ok(opener)
             }
         }
-    }
-
-    async fn use_cache(&mut self, id: &str, cached_only: bool) -> Result<()> {
-        let storage = Lasting::open(Rc::clone(&self.world.storage)).await?;
-        if self.find(&storage, id).await? {
-            return Ok(());
-        }
-        if cached_only {
-            return Err(Error::new(
-                Code::Cache,
-                format!("the cache has no complete model {id:?}; load it by its URL or file"),
-            ));
-        }
-        let lock = match self.world.locks.try_acquire(&lock_name(id)).await? {
-            Some(lock) => lock,
-            None => {
-                (self.notify)(Notice::Waiting(Some(Waiting::OtherTab)));
-                let notify = Rc::clone(&self.notify);
-                let on_bytes = move |bytes, total| notify(Notice::OtherTab(bytes, total));
-                let lock = queue::wait(&self.world, storage.as_ref(), id, &on_bytes).await?;
-                (self.notify)(Notice::Waiting(None));
-                if self.find(&storage, id).await? {
-                    return Ok(());
-                }
-                lock
-            }
-        };
-        let clock = Rc::clone(&self.world.clock);
-        let (name, chunk_bytes) = (self.request.name(), self.manner.policy.chunk_bytes);
-        let notify = Rc::clone(&self.notify);
-        let evicting = self.manner.evict.then(|| Evicting {
-            locks: Rc::clone(&self.world.locks),
-            on_evict: Rc::new(move |name| notify(Notice::Evicted(name))),
-        });
-        let writer = Writer::begin(Rc::clone(&storage), clock, id, name, chunk_bytes, evicting).await?;
-        *self.writing.borrow_mut() = Some(Writing { storage, writer, _lock: lock });
-        Ok(())
-    }
-
-    /// Looks for a complete copy of what is asked for.
-    async fn find(&mut self, storage: &Rc<dyn Storage>, id: &str) -> Result<bool> {
-        let Some(record) = storage.get(id).await?.filter(|r| r.complete) else { return Ok(false) };
-        let differs = record.parts.iter().enumerate().find(|(n, part)| {
-            let (sha256, bytes) = self.request.pinned(*n);
-            let other = |pin: Option<&str>| pin.zip(part.sha256.as_deref()).is_some_and(|(a, b)| a != b);
-            other(sha256) || bytes.is_some_and(|b| b != part.stored)
-        });
-        if let Some((_, part)) = differs {
-            let message = format!(
-                "the cached copy of {} is not the file that is asked for; it is fetched anew",
-                part.name
-            );
-            (self.notify)(Notice::Restarted(Error::new(Code::Integrity, message)));
-            return Ok(false);
-        }
-        // A full disk takes not even this, and is no reason not to read.
-        let _ = cache::touch(storage.as_ref(), id, self.world.clock.now()).await;
-        self.stored = Some((Rc::clone(storage), record));
-        Ok(true)
     }
 
     pub(crate) fn origin(&self) -> Origin {
