@@ -211,6 +211,16 @@ impl Writer {
         self.found.get(n)
     }
 
+    /// Bytes that the first `n` parts still lack, as far as that is known.
+    pub(crate) async fn lacking(&self, n: usize) -> Result<u64> {
+        if n == 0 {
+            return Ok(0);
+        }
+        let parts = self.storage.get(&self.id).await?.map_or(Vec::new(), |record| record.parts);
+        let lacking = |part: &Part| Some(part.version.total?.saturating_sub(part.stored));
+        Ok(parts.iter().take(n).filter_map(lacking).sum())
+    }
+
     /// Begins to store part `n`, the parts in order. What `part` counts as stored stays; with nothing stored, all of it goes.
     pub(crate) async fn part(&self, n: usize, part: Part) -> Rc<RefCell<Passage>> {
         let clear = if part.stored == 0 { Clear::Part(n) } else { Clear::Nothing };

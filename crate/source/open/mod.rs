@@ -203,7 +203,7 @@ impl Opener {
             }
             Some((storage, writer)) => {
                 if let Some(total) = part.version.total {
-                    self.make_room(storage.as_ref(), &writer, total.saturating_sub(part.stored)).await?;
+                    self.make_room(storage.as_ref(), &writer, n, total.saturating_sub(part.stored)).await?;
                 }
                 let passage = writer.part(n, part.clone()).await;
                 let repair = match &self.request {
@@ -276,11 +276,19 @@ impl Opener {
         }
     }
 
-    /// Rather than filling the storage and then removing it all again.
-    async fn make_room(&self, storage: &dyn Storage, writer: &Writer, needed: u64) -> Result<()> {
-        let keep = self.request.cache_id().unwrap_or_default();
-        let locks = self.manner.evict.then_some(self.world.locks.as_ref());
-        match cache::make_room(storage, self.world.clock.as_ref(), needed, keep, locks).await {
+    /// Rather than filling the storage and then removing it all again: for `missing` bytes of part `n`, and for what those
+    /// before it still lack.
+    async fn make_room(&self, storage: &dyn Storage, writer: &Writer, n: usize, missing: u64) -> Result<()> {
+        if writer.failure().is_some() {
+            return Ok(()); // nothing more is stored
+        }
+        let made = async {
+            let needed = missing + writer.lacking(n).await?;
+            let keep = self.request.cache_id().unwrap_or_default();
+            let locks = self.manner.evict.then_some(self.world.locks.as_ref());
+            cache::make_room(storage, self.world.clock.as_ref(), needed, keep, locks).await
+        };
+        match made.await {
             Ok(evicted) => {
                 for record in evicted {
                     (self.notify)(Notice::Evicted(record.name));

@@ -106,3 +106,19 @@ fn a_complete_model_that_lacks_parts_is_completed() {
     assert_eq!(bench.server.sent(), bench.whole().len() as u64);
     assert_eq!(bench.run_split(CacheMode::Required).unwrap().from, Some(Origin::Cache));
 }
+
+#[test]
+fn room_is_asked_for_all_parts_together() {
+    let bench = Bench::split(&[30_000; 2]);
+    // Enough for either part.
+    bench.memory.estimate.set(Some(50_000));
+    assert_eq!(bench.run_split(CacheMode::Required).unwrap_err().code(), Code::QuotaExceeded);
+    let sent = bench.server.sent();
+    assert!(sent < 20_000, "{sent}"); // it was told with the headers
+    bench.memory.clear();
+    let report = bench.run_split(CacheMode::Auto).unwrap();
+    assert_eq!((report.kept, report.notices), (None, vec!["quota-exceeded".to_owned()]));
+    assert!(bench.memory.is_empty());
+    bench.memory.estimate.set(Some(bench.whole().len() as u64));
+    assert_eq!(bench.run_split(CacheMode::Required).unwrap().kept.as_deref(), Some("model"));
+}
