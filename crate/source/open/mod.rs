@@ -47,7 +47,7 @@ impl Opener {
     ///
     /// # Errors
     /// `cache` for a model that should be in the cache and is not, what storage reports where the cache is required,
-    /// `aborted`.
+    /// `aborted`, and those of a download where a copy would have to go for it.
     pub(crate) async fn new(request: Request, manner: Manner, world: World, notify: Notify) -> Result<Self> {
         let on_wait: Rc<dyn Fn(Option<Waiting>)> = {
             let (notify, last) = (Rc::clone(&notify), Cell::new(None));
@@ -78,7 +78,7 @@ impl Opener {
         }
         match opener.use_cache(&id, cached_only).await {
             Ok(()) => Ok(opener),
-            Err(e) if cached_only || manner.cache == CacheMode::Required || e.code() == Code::Aborted => {
+            Err(e) if cached_only || manner.cache == CacheMode::Required || !is_of_storage(e.code()) => {
                 Err(e)
             }
             Err(e) => {
@@ -162,7 +162,7 @@ impl Opener {
         writing: Option<(Rc<dyn Storage>, Rc<Writer>)>,
         anew: bool,
     ) -> Result<Box<dyn Source>> {
-        let (pinned, bytes) = self.request.pinned(n);
+        let (pinned, _) = self.request.pinned(n);
         let found = writing.as_ref().and_then(|(_, w)| w.found(n)).filter(|_| !anew).cloned();
         let url = match &self.request {
             Request::Url { .. } => Some(self.target(n)?.url),
@@ -184,15 +184,7 @@ impl Opener {
         part.url = url;
 
         let (rest, origin) = self.rest(n, &mut part).await?;
-        if let Some((bytes, total)) = bytes.zip(part.version.total)
-            && bytes != total
-        {
-            let message = format!(
-                "{} has {total} bytes where it is from, and should have {bytes}: it is another file",
-                part.name
-            );
-            return Err(Error::new(Code::Integrity, message));
-        }
+        self.check_size(n, &part.name, part.version.total)?;
         let resumed = part.stored;
         let expected = part.expected.clone();
         let name = part.name.clone();
@@ -231,6 +223,18 @@ impl Opener {
             buffer: Vec::new(),
             origin,
         }))
+    }
+
+    fn check_size(&self, n: usize, name: &str, total: Option<u64>) -> Result<()> {
+        match self.request.pinned(n).1.zip(total) {
+            Some((bytes, total)) if bytes != total => {
+                let message = format!(
+                    "{name} has {total} bytes where it is from, and should have {bytes}: it is another file"
+                );
+                Err(Error::new(Code::Integrity, message))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What storage does not have of part `n`; fills in what is learnt of the part.
@@ -407,6 +411,11 @@ pub(crate) async fn with_opener<T>(
             }
         }
     }
+}
+
+/// Errors in spite of which a model can be loaded, without being kept.
+fn is_of_storage(code: Code) -> bool {
+    !matches!(code, Code::Aborted | Code::Network | Code::HttpStatus | Code::Integrity)
 }
 
 /// Errors that say that the file is no model, or not the one.

@@ -1,5 +1,6 @@
 //! How models are kept, where storage is full, damaged, lost, or shared with other tabs.
 
+use super::server::Fault;
 use super::*;
 use crate::source::cache::{Room, Writer, evict, make_room};
 use crate::source::verify::verify;
@@ -202,4 +203,29 @@ fn of_two_writers_the_later_one_has_the_model() {
     }
     let record = bench.memory.record("model").unwrap();
     assert_eq!((record.complete, bench.memory.bytes("model")), (true, vec![7; 100]));
+}
+
+#[test]
+fn a_copy_stays_until_there_is_an_answer_for_what_replaces_it() {
+    let bench = Bench::new(file(9000, 31));
+    bench.run().unwrap();
+    let pinned = |sha: &str, len| {
+        let Request::Url { id, name, urls, headers, .. } = bench.request() else { unreachable!() };
+        Request::Url { id, name, urls, headers, sha256: vec![sha.to_owned()], bytes: vec![len] }
+    };
+    let sha256 = bench.server.sha256();
+    for cache in [CacheMode::Auto, CacheMode::Required] {
+        for (fault, request, code) in [
+            (Fault::Offline, pinned(&"0".repeat(64), 9000), Code::Network),
+            (Fault::Expired, pinned(&"0".repeat(64), 9000), Code::HttpStatus),
+            (Fault::None, pinned(&sha256, 9001), Code::Integrity),
+        ] {
+            bench.server.faults.borrow_mut().push_back(fault);
+            let error = bench.time.run(bench.load(request, cache)).unwrap().unwrap_err();
+            assert_eq!(error.code(), code, "{error}");
+            bench.time.online.set(true);
+            let kept = bench.memory.record("model").is_some_and(|record| record.complete);
+            assert!(kept && bench.memory.bytes("model") == bench.server.file(), "{error}");
+        }
+    }
 }
