@@ -102,6 +102,11 @@ impl Statement {
         self.answer.peek().copied().unwrap_or(Stated::Unheard)
     }
 
+    /// Whether it is not answered yet.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.answer.peek().is_none()
+    }
+
     /// Waits, at most so many milliseconds.
     pub(crate) async fn within(&self, ms: f64) -> Stated {
         match select(self.answer.clone(), self.net.clock.sleep(ms)).await {

@@ -159,6 +159,17 @@ pub(super) fn broken(download: &Download, cause: Option<Error>) -> Failed {
     Failed { failure: Failure::Broken, error }
 }
 
+/// The hub does not say whether a file with another ETag is another file.
+pub(super) fn unheard(download: &Download) -> Failed {
+    let message = format!(
+        "{} has another ETag on {} than when its download began, and the hub does not say whether it is another file; try \
+         again later",
+        download.target.name,
+        host(&download.target.url)
+    );
+    Failed { failure: Failure::Busy { retry_after: None }, error: Error::new(Code::Network, message) }
+}
+
 /// `Retry-After`: seconds, or a date.
 fn seconds(text: &str, now: f64) -> Option<f64> {
     let text = text.trim();

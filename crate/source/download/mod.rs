@@ -15,12 +15,12 @@ use std::rc::Rc;
 
 use futures_util::future::{Either, LocalBoxFuture, select};
 
-use judge::{Failed, broken, fatal};
+use judge::{Failed, broken, fatal, unheard};
 pub(crate) use policy::{Failure, Policy};
 pub(crate) use version::Version;
 
 use super::digest::{FileHash, Sha};
-use super::hub::{self, Statement, linked_etag};
+use super::hub::{self, Stated, Statement, linked_etag};
 use super::world::{Ask, Body, Clock, Reply, Transport};
 use crate::error::{Code, Error, Result};
 
@@ -88,6 +88,8 @@ pub(crate) struct Download {
     unanswered: u32,
     /// What an answer says the file's SHA-256 is.
     linked: Option<Sha>,
+    /// To the hub, not answered yet.
+    question: Option<Statement>,
     stream: Option<Stream>,
     /// A timer that looks after the stream.
     watch: Option<LocalBoxFuture<'static, ()>>,
@@ -138,6 +140,7 @@ impl Download {
             plain: false,
             unanswered: 0,
             linked: None,
+            question: None,
             stream: None,
             watch: None,
             piece: 0..0,
@@ -373,25 +376,38 @@ impl Download {
             self.unanswered += 1;
             return Ok(Verdicts::Again);
         }
-        self.confirm(&reply).await;
+        self.confirm(&reply).await?;
         self.judge(reply, by_range.then_some(from))
     }
 
-    /// A host that serves a file anew gives it another ETag or date; whether it is another one the hub can tell.
-    async fn confirm(&mut self, reply: &Reply) {
+    /// A host that serves a file anew gives it another ETag or date; whether it is another one the hub can tell. As long as
+    /// it does not, that is a failure: what is there would be a pity to lose.
+    async fn confirm(&mut self, reply: &Reply) -> Result<(), Failed> {
         let version = Version::of(reply);
-        let Guard::Hub(sha) = self.guard else { return };
+        let Guard::Hub(sha) = self.guard else { return Ok(()) };
         if !matches!(reply.status, 200 | 206) || !self.version.differs_in_validators_only(&version) {
-            return;
+            return Ok(());
         }
-        let linked = reply.header("x-linked-etag").and_then(linked_etag);
-        let stated = match linked {
-            Some(linked) => Some(linked),
-            None => Statement::ask(&self.net, &self.target).within(hub::PATIENCE).await.sha(),
+        let stated = match reply.header("x-linked-etag").and_then(linked_etag) {
+            Some(linked) => Stated::Sha(linked),
+            None => self.ask_hub().await,
         };
-        if stated == Some(sha) {
-            self.version = Version { total: self.version.total, ..Version::default() };
+        match stated {
+            Stated::Unheard => return Err(unheard(self)),
+            Stated::Sha(stated) if stated == sha => {
+                self.version = Version { total: self.version.total, ..Version::default() };
+            }
+            Stated::Sha(_) | Stated::None => {}
         }
+        Ok(())
+    }
+
+    /// Waits for what the hub says now; a question that is under way from an attempt before is not asked again.
+    async fn ask_hub(&mut self) -> Stated {
+        let asked = self.question.take().unwrap_or_else(|| Statement::ask(&self.net, &self.target));
+        let stated = asked.within(hub::PATIENCE).await;
+        self.question = Some(asked).filter(Statement::is_pending);
+        stated
     }
 }
 

@@ -314,3 +314,34 @@ fn a_file_that_changes_before_its_first_byte_is_begun_anew() {
     assert!(report.bytes == bench.server.file());
     assert_eq!(report.notices, ["file-changed"]); // what was told of it, its size say, is of the other file
 }
+
+#[test]
+fn what_is_there_stays_until_the_hub_says_that_it_is_of_another_file() {
+    let with_a_beginning = || {
+        let bench = Bench::new(file(50_000, 31));
+        plan(&bench, &[Fault::Reset(20_000), Fault::Expired, Fault::Expired, Fault::Expired]);
+        bench.run().unwrap_err();
+        bench.server.retag();
+        bench
+    };
+    // Slower than one attempt waits, and busy for a while.
+    for list in [(7000.0, 0), (0.0, 2)] {
+        let bench = with_a_beginning();
+        bench.server.list.set(list);
+        let report = bench.run().unwrap();
+        assert_eq!((report.notices, report.resumed, bench.server.sent()), (vec![], 20_000, 50_000));
+        assert_eq!(report.waits, [Some(Waiting::Server), None]);
+    }
+    // Busy for long.
+    let bench = with_a_beginning();
+    bench.server.list.set((0.0, 9));
+    let error = bench.run().unwrap_err();
+    assert!(error.code() == Code::Network && error.to_string().contains("after 4 attempts"), "{error}");
+    assert_eq!(bench.memory.record("model").unwrap().stored(), 20_000);
+    bench.server.list.set((0.0, 0));
+    assert_eq!((bench.run().unwrap().resumed, bench.server.sent()), (20_000, 50_000));
+    // It says that it knows of no such file.
+    let bench = with_a_beginning();
+    bench.server.states.set(false);
+    assert_eq!(bench.run().unwrap().notices, ["file-changed"]);
+}

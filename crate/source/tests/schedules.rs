@@ -142,6 +142,7 @@ fn whatever_goes_wrong_ends_with_a_verified_file_or_a_clear_error() {
         }
         // The world is well again: it succeeds, and only what is missing is fetched.
         server.faults.borrow_mut().clear();
+        server.list.set((0.0, 0));
         time.online.set(true);
         memory.set_quota(u64::MAX);
         memory.losses.borrow_mut().clear();
