@@ -7,7 +7,7 @@ use web_sys::AbortSignal;
 
 use super::{go_on, to_error, to_js};
 use crate::error::{Code, Error, Result};
-use crate::source::{self, Record, delete, evict, storage, verify};
+use crate::source::{self, Record, delete, evict, locks, storage, verify};
 
 /// `CachedModel` of `pkg/src/types.ts`.
 #[derive(Serialize)]
@@ -64,10 +64,14 @@ pub async fn cache_delete(id: String) -> Result<bool, JsValue> {
     delete.await.map_err(to_error)
 }
 
-/// Removes the least recently used models until so many bytes are freed, or none is left; returns those removed.
+/// Removes the least recently used models until so many bytes are freed, or none is left; returns those removed. What a tab
+/// is storing stays.
 #[wasm_bindgen]
 pub async fn cache_evict(bytes: f64) -> Result<JsValue, JsValue> {
-    let evict = async { models(evict(storage().await?.as_ref(), bytes.max(0.0) as u64).await?) };
+    let evict = async {
+        let (storage, locks) = (storage().await?, locks()?);
+        models(evict(storage.as_ref(), bytes.max(0.0) as u64, &locks).await?)
+    };
     evict.await.map_err(to_error)
 }
 

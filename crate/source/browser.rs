@@ -7,7 +7,7 @@ use futures_util::future::LocalBoxFuture;
 use js_sys::{Function, Promise};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{AbortSignal, Blob, WorkerGlobalScope};
+use web_sys::{AbortController, AbortSignal, Blob, WorkerGlobalScope};
 use web_time::Instant;
 
 use super::Source;
@@ -44,6 +44,13 @@ async fn connection() -> Result<Rc<dyn Storage>> {
 /// `cache`, as [`IndexedDb::open`].
 pub(crate) async fn storage() -> Result<Rc<dyn Storage>> {
     Lasting::open(Rc::new(|| Box::pin(connection()))).await
+}
+
+/// The locks of this origin, for what cannot be cancelled.
+pub(crate) fn locks() -> Result<WebLocks> {
+    let never = AbortController::new()
+        .map_err(|e| Error::internal("a lock cannot be asked for").with_cause(describe(&e)))?;
+    Ok(WebLocks { signal: never.signal() })
 }
 
 struct Blobs {

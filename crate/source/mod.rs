@@ -41,7 +41,7 @@ pub use file::FileSource;
 pub use memory::MemorySource;
 #[cfg(target_arch = "wasm32")]
 pub(crate) use {
-    browser::{describe, storage, world},
+    browser::{describe, locks, storage, world},
     cache::{Record, delete, evict, use_reader},
     download::{Policy, Waiting},
     lock::Reporter,

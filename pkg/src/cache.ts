@@ -54,7 +54,10 @@ export const Cache = {
     return withClerk((worker) => worker.call((api) => api.cacheDelete(id)));
   },
 
-  /** Deletes the models that were not used for longest until so many bytes are freed, or none is left; returns those deleted. */
+  /**
+   * Deletes the models that were not used for longest until so many bytes are freed, or none is left; returns those deleted.
+   * What a tab is downloading stays.
+   */
   async evict(bytes: number): Promise<CachedModel[]> {
     if (!(bytes >= 0)) throw new QwenletError("invalid-argument", "bytes: must be a number of at least 0.");
     return withClerk((worker) => worker.call((api) => api.cacheEvict(bytes)));

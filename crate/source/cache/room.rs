@@ -27,9 +27,9 @@ pub(crate) async fn make_room(
     }
     let others: Vec<Record> = storage.list().await?.into_iter().filter(|r| r.id != keep).collect();
     let enough = others.iter().map(Record::stored).sum::<u64>() >= lacking;
-    if locks.is_none() || !enough {
+    let Some(locks) = locks.filter(|_| enough) else {
         return Err(quota_exceeded(&details(needed, lacking, &others, enough)));
-    }
+    };
     let victims = evict_of(storage, others, lacking, locks).await?;
     // Browsers count what was deleted a little later.
     for _ in 0..PATIENCE.0 {
@@ -49,7 +49,7 @@ pub(super) async fn evict_one(
 ) -> Result<Option<Record>> {
     let mut others = storage.list().await?;
     others.retain(|r| r.id != keep);
-    Ok(evict_of(storage, others, 1, Some(locks)).await?.pop())
+    Ok(evict_of(storage, others, 1, locks).await?.pop())
 }
 
 /// The error of a write that found no room, with the models that could be deleted.
@@ -63,30 +63,25 @@ pub(super) async fn full(storage: &dyn Storage, keep: &str, error: Error) -> Err
     }
 }
 
-/// Deletes the least recently used models until `bytes` are freed, or none is left; returns those deleted.
-pub(crate) async fn evict(storage: &dyn Storage, bytes: u64) -> Result<Vec<Record>> {
-    evict_of(storage, storage.list().await?, bytes, None).await
+/// Deletes the least recently used models, but for those that a tab is storing, until `bytes` are freed, or none is left;
+/// returns those deleted.
+pub(crate) async fn evict(storage: &dyn Storage, bytes: u64, locks: &dyn Locks) -> Result<Vec<Record>> {
+    evict_of(storage, storage.list().await?, bytes, locks).await
 }
 
-/// Leaves out those of which the lock is not free, if there are `locks`.
+/// Leaves out those of which the lock is not free.
 async fn evict_of(
     storage: &dyn Storage,
     mut models: Vec<Record>,
     bytes: u64,
-    locks: Option<&dyn Locks>,
+    locks: &dyn Locks,
 ) -> Result<Vec<Record>> {
     let mut freed = 0;
     let mut victims = Vec::new();
     while freed < bytes
         && let Some(victim) = models.pop()
     {
-        let _lock = match locks {
-            Some(locks) => match locks.try_acquire(&lock_name(&victim.id)).await? {
-                None => continue,
-                lock => lock,
-            },
-            None => None,
-        };
+        let Some(_lock) = locks.try_acquire(&lock_name(&victim.id)).await? else { continue };
         delete(storage, &victim.id).await?;
         freed += victim.stored();
         victims.push(victim);

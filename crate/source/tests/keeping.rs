@@ -128,6 +128,9 @@ fn no_more_models_go_than_have_to() {
     let time = Rc::clone(&bench.time);
     bench.locks = Rc::new(Busy { time, model: "a", reports: 0, suspended: false, stolen: Cell::new(false) });
     assert_eq!(load(&bench, "d", true).unwrap().notices, ["b"]);
+    let evicted = bench.time.run(evict(bench.memory.as_ref(), 1_000_000, bench.locks.as_ref())).unwrap();
+    assert_eq!(evicted.unwrap().into_iter().map(|r| r.id).collect::<Vec<_>>(), ["c", "d"]);
+    assert!(bench.memory.record("a").is_some());
     // It is not the models that fill the disk.
     let bench = with_three();
     bench.memory.late.set(f64::INFINITY);
@@ -164,7 +167,7 @@ fn room_is_made_only_if_allowed_and_by_the_least_recently_used() {
     let far = make_room(bench.memory.as_ref(), bench.time.as_ref(), 1_000_000, "d", Some(&Free));
     let error = bench.time.run(far).unwrap().unwrap_err();
     assert!(error.to_string().contains("not be enough") && bench.memory.record("a").is_some(), "{error}");
-    assert_eq!(ids(bench.time.run(evict(bench.memory.as_ref(), 1)).unwrap().unwrap()), ["a"]);
+    assert_eq!(ids(bench.time.run(evict(bench.memory.as_ref(), 1, &Free)).unwrap().unwrap()), ["a"]);
     assert_eq!(bench.memory.room_now(), Some(Room { usage: 0, quota: 31_000 }));
 }
 
