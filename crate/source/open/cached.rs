@@ -44,8 +44,9 @@ impl Opener {
                 (self.notify)(Notice::Waiting(Some(Waiting::OtherTab)));
                 let notify = Rc::clone(&self.notify);
                 let on_bytes = move |bytes, total| notify(Notice::OtherTab(bytes, total));
-                let lock = queue::wait(&self.world, storage.as_ref(), id, &on_bytes).await?;
+                let lock = queue::wait(&self.world, storage.as_ref(), id, &on_bytes).await;
                 (self.notify)(Notice::Waiting(None));
+                let lock = lock?;
                 found = self.find(&storage, id).await?;
                 if matches!(found, Found::Copy) {
                     return Ok(());

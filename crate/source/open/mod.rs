@@ -391,6 +391,8 @@ pub(crate) async fn with_opener<T>(
             Err(e) => Err(e.code()),
         };
         let kept = opener.finish(outcome).await;
+        // The next opener knows nothing of a wait that this one told of.
+        (opener.net.on_wait)(None);
         // What an earlier download left may be what is wrong, where the whole is not the file that it should be.
         let anew = |e: &Error| match e.code() {
             Code::FileChanged => restarts < RESTARTS,

@@ -345,3 +345,23 @@ fn what_is_there_stays_until_the_hub_says_that_it_is_of_another_file() {
     bench.server.states.set(false);
     assert_eq!(bench.run().unwrap().notices, ["file-changed"]);
 }
+
+#[test]
+fn a_download_that_is_begun_anew_waits_for_nothing() {
+    let bench = Bench::new(file(50_000, 32));
+    plan(&bench, &[Fault::Reset(20_000), Fault::Change(file(50_000, 33))]);
+    let report = bench.run().unwrap();
+    assert_eq!(
+        (report.notices, report.waits),
+        (vec!["file-changed".into()], vec![Some(Waiting::Retry), None])
+    );
+    // Nor does one that gives up the cache while another tab has the model.
+    let mut bench = Bench::new(file(5000, 34));
+    bench.locks = Rc::new(Taken);
+    *bench.memory.losses.borrow_mut() = [2, 1, 1].into();
+    let report = bench.time.run(bench.load(bench.request(), CacheMode::Auto)).unwrap().unwrap();
+    assert_eq!(
+        (report.notices, report.waits),
+        (vec!["cache".to_owned()], vec![Some(Waiting::OtherTab), None])
+    );
+}
