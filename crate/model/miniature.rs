@@ -124,9 +124,9 @@ fn distinct_layers(weights: &[Weight], n_layers: u32) -> Vec<u32> {
             types(layer).filter(|(name, _)| names.iter().any(|n| name.starts_with(n))).collect()
         };
         let mixtures = [of(&["attn_q.", "attn_k.", "attn_v."]), of(&["ffn_gate.", "ffn_up."])];
-        let kinds = types(layer).map(|one| vec![one]).chain(mixtures);
-        let new = kinds.fold(false, |new, kind| seen.insert(kind) || new);
-        if new && layers.len() < MAX_LAYERS {
+        let n_seen = seen.len();
+        seen.extend(types(layer).map(|one| vec![one]).chain(mixtures));
+        if seen.len() > n_seen && layers.len() < MAX_LAYERS {
             layers.push(layer);
         }
     }

@@ -163,7 +163,7 @@ pub(super) fn broken(download: &Download, cause: Option<Error>) -> Failed {
 pub(super) fn unheard(download: &Download) -> Failed {
     let message = format!(
         "{} has another ETag on {} than when its download began, and the hub does not say whether it is another file; try \
-         again later",
+         again later, or delete what is stored of it to begin anew",
         download.target.name,
         host(&download.target.url)
     );
