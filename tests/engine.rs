@@ -199,6 +199,39 @@ fn oldest_turns_are_dropped_where_that_is_asked_for() {
 }
 
 #[test]
+fn a_conversation_that_outgrows_the_context_is_seldom_computed_anew() {
+    let mut engine = load(512);
+    let options = GenerateOptions { overflow: Overflow::DropOldest, ..greedy(4) };
+    let mut messages = vec![json!({"role": "system", "content": "Be brief."})];
+    let (mut before, mut dropped, mut shortest, mut short, mut reused) = (0, 0, u32::MAX, 0, 0);
+    for turn in 0..60 {
+        messages.push(json!({"role": "user", "content": format!("What is {turn}?")}));
+        let prompt = Prompt::Chat(ChatRequest { messages: messages.clone(), ..ChatRequest::default() });
+        messages.push(json!({"role": "assistant", "content": format!("It is {turn}.")}));
+        let mut now = 0;
+        let outcome = block_on(engine.generate(&prompt, &options, &mut |event| {
+            if let Event::Dropped { turns } = event {
+                now = turns;
+            }
+            ControlFlow::Continue(())
+        }))
+        .unwrap();
+        assert!(outcome.prompt_tokens + 4 <= 512);
+        assert!(dropped <= now && now <= turn, "{now} of {turn}");
+        if now > 0 {
+            short += 1;
+            shortest = shortest.min(outcome.prompt_tokens);
+            reused += u32::from(outcome.cached_tokens >= before);
+        }
+        (before, dropped) = (outcome.prompt_tokens, now);
+    }
+    assert!(short > 30, "{short}");
+    assert!(3 * reused > 2 * short, "{reused} of {short}");
+    // A quarter, a turn and the answer are the most that may be free.
+    assert!(shortest > 512 / 2, "{shortest}");
+}
+
+#[test]
 fn a_seed_repeats_an_answer_and_another_gives_another() {
     let mut engine = load(512);
     let sampled = |seed| GenerateOptions {

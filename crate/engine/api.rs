@@ -190,7 +190,9 @@ pub enum Overflow {
     /// `context-full`.
     #[default]
     Error,
-    /// Oldest turns (not the system message) are left out, with an event.
+    /// Oldest turns (not the system message, nor the last turn) are left out, with an event: as many as must be, and up to
+    /// a quarter of the context more, so that the next requests of a growing conversation begin like this one, whose state
+    /// they then use.
     DropOldest,
 }
 

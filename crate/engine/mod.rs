@@ -6,6 +6,7 @@ mod api;
 pub mod fit;
 mod load;
 mod logits;
+mod overflow;
 mod prepare;
 
 use std::ops::ControlFlow;
@@ -15,6 +16,7 @@ pub use api::*;
 pub use load::{OpenPart, read_header, read_through};
 pub use prepare::Suspect;
 
+use self::overflow::{OldTurns, turns_to_leave_out};
 use crate::backend::{Backend, BackendInfo};
 use crate::chat::{AnswerParser, ChatTemplate, Thinking, normalize, opens_thinking};
 use crate::error::{Code, Error, Result};
@@ -146,17 +148,6 @@ impl Engine {
     }
 
     fn encode(&self, prompt: &Prompt, options: &GenerateOptions) -> Result<Encoded> {
-        let context = self.info.context_length as usize;
-        // An answer of at least one token has to fit behind the prompt.
-        let full = |n: usize| {
-            Error::new(
-                Code::ContextFull,
-                format!(
-                    "the prompt has {n} tokens, the context {context} and the answer needs room too; shorten the \
-                     conversation, load with a larger contextLength, or ask to drop the oldest turns"
-                ),
-            )
-        };
         let ids = match prompt {
             Prompt::Text(text) => {
                 let text = self.tokenizer.encode(text, Special::None)?;
@@ -166,46 +157,61 @@ impl Engine {
                 self.check_ids(ids)?;
                 ids.clone()
             }
-            Prompt::Chat(request) => {
-                let room = match options.overflow {
-                    Overflow::Error => 1,
-                    // Dropping a turn for each answer would recompute the prompt each time: make some room.
-                    Overflow::DropOldest => {
-                        (options.max_tokens.unwrap_or(u32::MAX) as usize).min(context / 4).max(1)
-                    }
-                };
-                return self.fit_chat(request, context, room, options.overflow, full);
-            }
+            Prompt::Chat(request) => return self.fit_chat(request, options),
         };
         if ids.is_empty() {
             return Err(Error::invalid_argument("the prompt is empty; give at least one token"));
         }
-        if ids.len() >= context {
-            return Err(full(ids.len()));
+        // An answer of at least one token has to fit behind the prompt.
+        if ids.len() >= self.info.context_length as usize {
+            return Err(self.full(ids.len()));
         }
         Ok(Encoded { ids, dropped: 0, parser: None })
     }
 
-    fn fit_chat(
-        &self,
-        request: &ChatRequest,
-        context: usize,
-        room: usize,
-        overflow: Overflow,
-        full: impl Fn(usize) -> Error,
-    ) -> Result<Encoded> {
-        let mut shorter = request.clone();
-        let mut dropped = 0;
-        loop {
-            let encoded = self.encode_chat(&shorter)?;
-            if encoded.ids.len() + room <= context {
-                return Ok(Encoded { dropped, ..encoded });
-            }
-            if overflow == Overflow::Error || !drop_oldest_turn(&mut shorter.messages) {
-                return Err(full(encoded.ids.len()));
-            }
-            dropped += 1;
+    fn full(&self, n: usize) -> Error {
+        Error::new(
+            Code::ContextFull,
+            format!(
+                "the prompt has {n} tokens, the context {} and the answer needs room too; shorten the conversation, \
+                 load with a larger contextLength, or ask to drop the oldest turns",
+                self.info.context_length
+            ),
+        )
+    }
+
+    /// A conversation, without its oldest turns where they are to make room.
+    fn fit_chat(&self, request: &ChatRequest, options: &GenerateOptions) -> Result<Encoded> {
+        let context = self.info.context_length as usize;
+        let quarter = (context / 4).max(1);
+        let room = match options.overflow {
+            Overflow::Error => 1,
+            Overflow::DropOldest => options.max_tokens.map_or(quarter, |n| (n as usize).clamp(1, quarter)),
+        };
+        let limit = context - room;
+        let whole = self.encode_chat(request)?;
+        let n = whole.ids.len();
+        if n <= limit {
+            return Ok(whole);
         }
+        if options.overflow == Overflow::Error {
+            return Err(self.full(n));
+        }
+        let turns = OldTurns::of(&request.messages);
+        let without = |n: usize| {
+            let messages = turns.without(n, &request.messages);
+            let (tools, kwargs) = (request.tools.clone(), request.kwargs.clone());
+            self.encode_chat(&ChatRequest { messages, tools, kwargs, ..*request })
+        };
+        let left = |n: usize| Ok(without(n)?.ids.len());
+        let chosen = turns_to_leave_out(turns.len(), n, limit, quarter, left)?;
+        let dropped = chosen.unwrap_or(turns.len());
+        let shorter = without(dropped)?;
+        // A template may tell the time: another length than was found is possible.
+        if shorter.ids.len() > limit {
+            return Err(self.full(shorter.ids.len()));
+        }
+        Ok(Encoded { dropped: dropped as u32, ..shorter })
     }
 
     fn sampling(&self, prompt: &Prompt, options: &GenerateOptions) -> Result<Params> {
@@ -251,47 +257,4 @@ struct Encoded {
     dropped: u32,
     /// Takes the answer apart, where the prompt is a conversation.
     parser: Option<AnswerParser>,
-}
-
-/// Removes the first exchange after any system messages: a user message and what follows it up to the next one. The
-/// last exchange stays.
-fn drop_oldest_turn(messages: &mut Vec<serde_json::Value>) -> bool {
-    let role = |m: &serde_json::Value| m.get("role").and_then(|r| r.as_str()).unwrap_or_default().to_owned();
-    let Some(first) = messages.iter().position(|m| !matches!(role(m).as_str(), "system" | "developer"))
-    else {
-        return false;
-    };
-    match messages.iter().skip(first + 1).position(|m| role(m) == "user") {
-        Some(n) => {
-            messages.drain(first..=first + n);
-            true
-        }
-        None => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::drop_oldest_turn;
-    use serde_json::json;
-
-    #[test]
-    fn the_oldest_exchange_goes_and_the_system_message_and_last_exchange_stay() {
-        let m = |role: &str, text: &str| json!({"role": role, "content": text});
-        let mut messages = vec![
-            m("system", "s"),
-            m("user", "1"),
-            m("assistant", "call"),
-            m("tool", "result"),
-            m("assistant", "1"),
-            m("user", "2"),
-            m("assistant", "2"),
-            m("user", "3"),
-        ];
-        assert!(drop_oldest_turn(&mut messages));
-        assert_eq!(messages, vec![m("system", "s"), m("user", "2"), m("assistant", "2"), m("user", "3")]);
-        assert!(drop_oldest_turn(&mut messages));
-        assert_eq!(messages, vec![m("system", "s"), m("user", "3")]);
-        assert!(!drop_oldest_turn(&mut messages));
-    }
 }

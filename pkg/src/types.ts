@@ -48,7 +48,11 @@ export interface SamplingParams {
   ignore_eos?: boolean;
   /** Adds `token_ids` to each choice. */
   return_token_ids?: boolean;
-  /** What to do when a conversation does not fit: fail with `context-full` (default), or leave out its oldest turns. */
+  /**
+   * What to do when a conversation does not fit: fail with `context-full` (default), or leave out its oldest turns, never the
+   * system message or the last turn. Up to a quarter of the context more is left out than must be, so that the next requests
+   * of a growing conversation begin like this one, and only what is new of them is computed.
+   */
   overflow?: "error" | "drop-oldest";
 }
 
