@@ -52,7 +52,8 @@ fn family(architecture: &str, name: &str, thinking: bool) -> Params {
     let cold = set(0.6, 0.95, 0.0);
     let calm = set(0.7, 0.8, 0.0);
     match architecture {
-        "qwen2" | "qwen2moe" if name.contains("qwq") || name.contains("r1 distill") => cold,
+        // What others trained to think has all kinds of names.
+        "qwen2" | "qwen2moe" if thinking || name.contains("qwq") || name.contains("r1 distill") => cold,
         "qwen2" | "qwen2moe" if name.contains("math") => Params { temperature: 0.0, ..Params::default() },
         "qwen2" | "qwen2moe" => {
             let small = ["0.5b", "1.5b"].iter().any(|size| name.contains(size)) && !name.contains("coder");
@@ -94,6 +95,10 @@ mod tests {
             let p = of("qwen2", name, true);
             assert_eq!((p.temperature, p.top_p, p.repetition_penalty), (0.6, 0.95, 1.0), "{name}");
         }
+        for name in ["DeepScaleR 1.5B Preview", "Qwen2.5 Math 7B Thinker", "x"] {
+            assert_eq!(of("qwen2", name, true), of("qwen2", "QwQ 32B", true), "{name}");
+        }
+        assert_eq!(of("qwen2", "DeepScaleR 1.5B Preview", false).repetition_penalty, 1.1);
         let p = of("qwen3", "Qwen3 0.6B", true);
         assert_eq!((p.temperature, p.top_p, p.top_k, p.presence_penalty), (0.6, 0.95, 20, 0.0));
         let p = of("qwen3", "Qwen3 0.6B", false);
