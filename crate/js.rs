@@ -19,10 +19,9 @@ use wasm_bindgen::prelude::*;
 use web_sys::AbortSignal;
 
 use crate::chat::Part;
-use crate::engine::{ChatRequest, Engine, EngineInfo, Event, GenerateOptions, Prompt, TokenLogprob};
+use crate::engine::{ChatRequest, Engine, EngineInfo, Event, GenerateOptions, Prompt, Texts, TokenLogprob};
 use crate::error::{Error, Result};
 use crate::source::Origin;
-use crate::tokenizer::{Special, Tokenizer};
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -34,12 +33,12 @@ struct Info {
     from: Origin,
 }
 
-/// A loaded model. One call at a time has the engine; others wait for it.
+/// A loaded model. One answer at a time has the engine; others wait for it. What needs its texts alone does not.
 #[derive(Debug)]
 #[wasm_bindgen]
 pub struct Model {
     engine: Mutex<Engine>,
-    tokenizer: Rc<Tokenizer>,
+    texts: Rc<Texts>,
     info: Info,
 }
 
@@ -82,17 +81,15 @@ impl Model {
     }
 
     pub fn tokenize(&self, text: &str, special: bool) -> Result<Vec<u32>, JsValue> {
-        let special = if special { Special::All } else { Special::None };
-        self.tokenizer.encode(text, special).map_err(to_error)
+        self.texts.tokenize(text, special).map_err(to_error)
     }
 
-    pub async fn detokenize(&self, ids: Vec<u32>) -> Result<String, JsValue> {
-        self.engine.lock().await.detokenize(&ids).map_err(to_error)
+    pub fn detokenize(&self, ids: &[u32]) -> Result<String, JsValue> {
+        self.texts.detokenize(ids).map_err(to_error)
     }
 
-    pub async fn count_tokens(&self, request: JsValue) -> Result<u32, JsValue> {
-        let request: ChatRequest = from_js(request).map_err(to_error)?;
-        self.engine.lock().await.count_tokens(&request).map_err(to_error)
+    pub fn count_tokens(&self, request: JsValue) -> Result<u32, JsValue> {
+        from_js(request).and_then(|request: ChatRequest| self.texts.count_tokens(&request)).map_err(to_error)
     }
 }
 
@@ -100,7 +97,7 @@ impl Model {
     /// Log-probabilities with what the tokens stand for.
     fn logprob(&self, id: u32, logprob: &TokenLogprob) -> Logprob {
         let of = |id: u32, logprob: f32| {
-            let bytes = self.tokenizer.token_bytes(id);
+            let bytes = self.texts.tokenizer().token_bytes(id);
             OneLogprob { token: String::from_utf8_lossy(&bytes).into_owned(), bytes, logprob }
         };
         let top = logprob.top.iter().map(|&(id, logprob)| of(id, logprob)).collect();

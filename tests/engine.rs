@@ -232,6 +232,23 @@ fn a_conversation_that_outgrows_the_context_is_seldom_computed_anew() {
 }
 
 #[test]
+fn tokens_are_counted_while_an_answer_is_made() {
+    let mut engine = load(512);
+    let Prompt::Chat(request) = chat(2) else { unreachable!() };
+    let texts = engine.texts().clone();
+    let mut counted = Vec::new();
+    let outcome = block_on(engine.generate(&chat(2), &greedy(2), &mut |event| {
+        if let Event::Token { id, .. } = event {
+            counted.push((texts.count_tokens(&request).unwrap(), texts.detokenize(&[id]).unwrap()));
+        }
+        ControlFlow::Continue(())
+    }))
+    .unwrap();
+    let said = |id: u32| (outcome.prompt_tokens, engine.detokenize(&[id]).unwrap());
+    assert_eq!(counted, [said(outcome.ids[0]), said(outcome.ids[1])]);
+}
+
+#[test]
 fn a_seed_repeats_an_answer_and_another_gives_another() {
     let mut engine = load(512);
     let sampled = |seed| GenerateOptions {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures_util::future::{LocalBoxFuture, join};
 
 use super::prepare::{Ready, Stop, Suspect, Target, Trials, Wish, context_length, open_gpu, run_limits};
-use super::{Engine, EngineInfo, LoadOptions, Phase, Progress};
+use super::{Engine, EngineInfo, LoadOptions, Phase, Progress, Texts};
 use crate::backend::Backend;
 use crate::chat::{self, Capabilities, ChatTemplate, Thinking};
 use crate::error::{Code, Error, Result, ResultExt};
@@ -138,8 +138,7 @@ impl Engine {
         progress.enter(Phase::Ready)?;
         Ok(Self {
             info,
-            tokenizer: Rc::new(tokenizer),
-            template,
+            texts: Rc::new(Texts { tokenizer, template, n_vocab: plan.n_vocab }),
             backend,
             session: Session::new(limits.n_pages, limits.max_rows),
             recommended,

@@ -13,7 +13,7 @@ impl Engine {
     /// # Errors
     /// `invalid-argument` for an id outside the vocabulary or a position outside the prompt, `context-full`.
     pub async fn logits(&mut self, ids: &[u32], positions: &[usize]) -> Result<Vec<f32>> {
-        self.check_ids(ids)?;
+        self.texts.check_ids(ids)?;
         if let Some(p) = positions.iter().find(|&&p| p >= ids.len()) {
             return Err(Error::invalid_argument(format!(
                 "position {p} is outside the prompt of {} tokens",

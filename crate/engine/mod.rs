@@ -8,6 +8,7 @@ mod load;
 mod logits;
 mod overflow;
 mod prepare;
+mod texts;
 
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -15,21 +16,19 @@ use std::rc::Rc;
 pub use api::*;
 pub use load::{OpenPart, read_header, read_through};
 pub use prepare::Suspect;
+pub use texts::Texts;
 
 use self::overflow::{OldTurns, turns_to_leave_out};
 use crate::backend::{Backend, BackendInfo};
-use crate::chat::{AnswerParser, ChatTemplate, Thinking, normalize, opens_thinking};
+use crate::chat::{AnswerParser, Thinking};
 use crate::error::{Code, Error, Result};
 use crate::sampler::Params;
 use crate::session::{Generation, Session};
-use crate::tokenizer::{Segment, Special, Tokenizer};
 
 /// A loaded model.
 pub struct Engine {
     info: EngineInfo,
-    tokenizer: Rc<Tokenizer>,
-    /// An unusable one fails conversations, not the load: plain completions need none.
-    template: Result<ChatTemplate>,
+    texts: Rc<Texts>,
     backend: Box<dyn Backend>,
     session: Session,
     /// Recommended sampling, without and with thinking.
@@ -52,9 +51,9 @@ impl Engine {
         self.backend.info()
     }
 
-    /// What turns text into tokens and back. It can be used while an answer is made.
-    pub fn tokenizer(&self) -> &Rc<Tokenizer> {
-        &self.tokenizer
+    /// What turns texts into tokens and back. It can be used while an answer is made.
+    pub fn texts(&self) -> &Rc<Texts> {
+        &self.texts
     }
 
     /// Answers; a break from `on_event` ends the answer after the current token, as [`Finish::Aborted`].
@@ -78,7 +77,7 @@ impl Engine {
             parser,
             options,
             sampling,
-            tokenizer: &self.tokenizer,
+            tokenizer: self.texts.tokenizer(),
             context_length: self.info.context_length as usize,
             n_vocab: self.info.n_vocab as usize,
             pause: self.pause.as_ref(),
@@ -86,75 +85,38 @@ impl Engine {
         self.session.generate(self.backend.as_mut(), generation, on_event).await
     }
 
-    /// Token ids of a text; `special`: markers like `<|im_start|>` in it become their tokens.
-    pub fn tokenize(&self, text: &str, special: bool) -> Result<Vec<u32>> {
-        self.tokenizer.encode(text, if special { Special::All } else { Special::None })
-    }
-
-    /// The text of token ids, markers included.
+    /// See [`Texts::tokenize`].
     ///
     /// # Errors
-    /// `invalid-argument` naming an id that the vocabulary lacks.
+    /// As there.
+    pub fn tokenize(&self, text: &str, special: bool) -> Result<Vec<u32>> {
+        self.texts.tokenize(text, special)
+    }
+
+    /// See [`Texts::detokenize`].
+    ///
+    /// # Errors
+    /// As there.
     pub fn detokenize(&self, ids: &[u32]) -> Result<String> {
-        self.check_ids(ids)?;
-        Ok(self.tokenizer.decode(ids, false))
+        self.texts.detokenize(ids)
     }
 
-    /// Tokens that a conversation takes as a prompt.
+    /// See [`Texts::count_tokens`].
+    ///
+    /// # Errors
+    /// As there.
     pub fn count_tokens(&self, request: &ChatRequest) -> Result<u32> {
-        Ok(self.encode_chat(request)?.ids.len() as u32)
-    }
-
-    fn template(&self) -> Result<&ChatTemplate> {
-        self.template.as_ref().map_err(|e| Error::new(e.code(), e.to_string()))
-    }
-
-    fn encode_chat(&self, request: &ChatRequest) -> Result<Encoded> {
-        let request = normalize(request)?;
-        let mut segments = self.template()?.segments(&request)?;
-        let last = request.messages.last().filter(|m| m["role"] == "assistant");
-        let continued = last.filter(|_| request.add_generation_prompt == Some(false));
-        if continued.is_some() {
-            self.reopen(&mut segments);
-        }
-        let text: String = segments.iter().map(|s| s.text.as_str()).collect();
-        let said = continued.and_then(|m| m["content"].as_str()).unwrap_or_default();
-        let in_thought = opens_thinking(&text) || said.rfind("<think>") > said.rfind("</think>");
-        let parser = AnswerParser::new(in_thought, request.tools.as_deref().unwrap_or_default());
-        Ok(Encoded { ids: self.tokenizer.encode_segments(&segments)?, dropped: 0, parser: Some(parser) })
-    }
-
-    /// Takes the end of the last turn away, so that the answer goes on with it.
-    fn reopen(&self, segments: &mut Vec<Segment>) {
-        let is_end = |s: &Segment| {
-            s.special
-                && self.tokenizer.id_of(&s.text).is_some_and(|id| self.tokenizer.end_tokens().contains(&id))
-        };
-        if let Some(at) = segments.iter().rposition(|s| s.special || !s.text.trim().is_empty())
-            && is_end(&segments[at])
-        {
-            segments.truncate(at);
-        }
-    }
-
-    fn check_ids(&self, ids: &[u32]) -> Result<()> {
-        match ids.iter().find(|&&id| id >= self.info.n_vocab) {
-            None => Ok(()),
-            Some(id) => Err(Error::invalid_argument(format!(
-                "token id {id} is outside the vocabulary of {} tokens",
-                self.info.n_vocab
-            ))),
-        }
+        self.texts.count_tokens(request)
     }
 
     fn encode(&self, prompt: &Prompt, options: &GenerateOptions) -> Result<Encoded> {
         let ids = match prompt {
             Prompt::Text(text) => {
-                let text = self.tokenizer.encode(text, Special::None)?;
-                self.tokenizer.leading_token().into_iter().chain(text).collect()
+                let text = self.texts.tokenize(text, false)?;
+                self.texts.tokenizer().leading_token().into_iter().chain(text).collect()
             }
             Prompt::Ids(ids) => {
-                self.check_ids(ids)?;
+                self.texts.check_ids(ids)?;
                 ids.clone()
             }
             Prompt::Chat(request) => return self.fit_chat(request, options),
@@ -189,7 +151,7 @@ impl Engine {
             Overflow::DropOldest => options.max_tokens.map_or(quarter, |n| (n as usize).clamp(1, quarter)),
         };
         let limit = context - room;
-        let whole = self.encode_chat(request)?;
+        let whole = self.texts.encode_chat(request)?;
         let n = whole.ids.len();
         if n <= limit {
             return Ok(whole);
@@ -201,7 +163,7 @@ impl Engine {
         let without = |n: usize| {
             let messages = turns.without(n, &request.messages);
             let (tools, kwargs) = (request.tools.clone(), request.kwargs.clone());
-            self.encode_chat(&ChatRequest { messages, tools, kwargs, ..*request })
+            self.texts.encode_chat(&ChatRequest { messages, tools, kwargs, ..*request })
         };
         let left = |n: usize| Ok(without(n)?.ids.len());
         let chosen = turns_to_leave_out(turns.len(), n, limit, quarter, left)?;
@@ -215,8 +177,7 @@ impl Engine {
     }
 
     fn sampling(&self, prompt: &Prompt, options: &GenerateOptions) -> Result<Params> {
-        let thinking = self.template().map_or(Thinking::None, |t| t.capabilities().thinking);
-        let thinking = match (prompt, thinking) {
+        let thinking = match (prompt, self.texts.thinking()) {
             (Prompt::Chat(request), Thinking::Switch { default }) => {
                 request.kwargs.get("enable_thinking").and_then(|v| v.as_bool()).unwrap_or(default)
             }

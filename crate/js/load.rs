@@ -84,7 +84,7 @@ pub async fn load(
         };
         let (engine, cache_id, from) = through(transfer, means, read).await?;
         let info = Info { engine: engine.info().clone(), cache_id, from };
-        Ok(Model { tokenizer: Rc::clone(engine.tokenizer()), engine: Mutex::new(engine), info })
+        Ok(Model { texts: Rc::clone(engine.texts()), engine: Mutex::new(engine), info })
     };
     load.await.map_err(to_error)
 }

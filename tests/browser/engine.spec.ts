@@ -145,6 +145,34 @@ test("streams can be left, aborted and queued", async ({ page, hub }) => {
   expect(got.round).toBe("Grüße, 世界 🙂");
 });
 
+test("texts are counted and read while an answer is made", async ({ page, hub }) => {
+  const got = await page.evaluate(async (url) => {
+    const { Engine } = (await import(`${location.origin}/pkg/index.js`)) as Api;
+    const engine = await Engine.load(url, { backend: "cpu" });
+    const messages = [{ role: "user" as const, content: "Hello" }];
+    const abort = new AbortController();
+    let ended = false;
+    let begin!: () => void;
+    const begun = new Promise<void>((resolve) => (begin = resolve));
+    const answering = (async () => {
+      const stream = await engine.completions.create({ prompt: "Once", max_tokens: 400, ignore_eos: true, stream: true }, { signal: abort.signal });
+      for await (const _ of stream) begin();
+      return "whole";
+    })().catch((e: { code: string }) => e.code).finally(() => (ended = true));
+    await begun;
+    const [counted, text] = await Promise.all([engine.countTokens(messages), engine.detokenize([40, 41, 42])]);
+    const before = !ended;
+    abort.abort();
+    const end = await answering;
+    const after = [await engine.countTokens(messages), await engine.detokenize([40, 41, 42])];
+    await engine.unload();
+    return { before, end, during: [counted, text], after };
+  }, hub.directUrl(QWEN3));
+  expect(got.before).toBe(true);
+  expect(got.end).toBe("aborted");
+  expect(got.during).toEqual(got.after);
+});
+
 test("a cancelled request ends though the worker hangs, and as cancelled where the engine is unloaded meanwhile", async ({ page, hub }) => {
   const hung = await serveHooked(() => {
     self.addEventListener("message", ({ data }: MessageEvent<{ path?: string[] }>) => {
