@@ -366,6 +366,7 @@ fn a_file_that_ends_early_says_where() {
 #[test]
 fn what_cannot_be_is_refused_by_name() {
     let mut engine = load(512);
+    answer(&mut engine, &ids(1, 70), &greedy(8));
     let mut refuse = |prompt: Prompt, options: GenerateOptions| {
         let error =
             block_on(engine.generate(&prompt, &options, &mut |_| ControlFlow::Continue(()))).unwrap_err();
@@ -375,9 +376,11 @@ fn what_cannot_be_is_refused_by_name() {
     assert!(refuse(Prompt::Ids(vec![1_000_000]), greedy(1)).contains("1000000"));
     assert!(refuse(Prompt::Ids(vec![]), greedy(1)).contains("empty"));
     let hot = GenerateOptions { temperature: Some(-1.0), ..greedy(1) };
-    assert!(refuse(Prompt::Ids(vec![1]), hot).contains("temperature"));
+    assert!(refuse(Prompt::Ids(ids(1, 70)), hot).contains("temperature"));
     let bias = GenerateOptions { logit_bias: vec![(1 << 30, 1.0)], ..greedy(1) };
-    assert!(refuse(Prompt::Ids(vec![1]), bias).contains("logit_bias"));
+    assert!(refuse(Prompt::Ids(ids(1, 70)), bias).contains("logit_bias"));
+    // None of it costs the conversation its state.
+    assert_eq!(answer(&mut engine, &ids(1, 70), &greedy(8)).cached_tokens, 69);
 
     let error =
         load_with(spec().parts(1), CHUNK, options(1 << 30), &mut |_| ControlFlow::Continue(())).unwrap_err();

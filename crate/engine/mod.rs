@@ -207,6 +207,8 @@ impl Engine {
                 Error::internal("the host gives no random seed; give one").with_cause(e.to_string())
             })?,
         };
+        // Here, and not by the sampler alone: what is refused must not cost a conversation its state.
+        p.validate(self.info.n_vocab as usize)?;
         Ok(p)
     }
 }
