@@ -43,8 +43,8 @@ enum State {
 
 /// Takes an answer apart by Qwen's tags: `<think>…</think>` at its start and `<tool_call>…</tool_call>` anywhere after,
 /// the call as JSON (Hermes' format) or as `<function=…>` (Qwen3-Coder, Qwen3.5). What looks like a call and is not one
-/// stays text, and so does everything where there are no tools to call. Line breaks around the tags belong to the format
-/// and are left out.
+/// stays text, and so does everything where there are no tools to call. Line breaks around tags belong to the format and
+/// are left out.
 #[derive(Debug, Clone)]
 pub struct AnswerParser {
     state: State,
@@ -54,6 +54,8 @@ pub struct AnswerParser {
     at_start: bool,
     /// A tag came last: line breaks that follow are its.
     after_tag: bool,
+    /// Line breaks before the call that is being read: text, should it be none.
+    breaks: usize,
     /// The request's; without any, nothing is a call.
     tools: Vec<Value>,
 }
@@ -67,6 +69,7 @@ impl AnswerParser {
             held: String::new(),
             at_start: true,
             after_tag: in_thought,
+            breaks: 0,
             tools: tools.to_vec(),
         }
     }
@@ -84,7 +87,7 @@ impl AnswerParser {
         let mut parts = Vec::new();
         let rest = std::mem::take(&mut self.held);
         match self.state {
-            State::Call => parts.extend(self.calls(&rest, "")),
+            State::Call => self.calls(&rest, "", &mut parts),
             State::Thinking => self.give(rest.trim_end_matches('\n'), Part::Thinking, &mut parts),
             State::Text => self.give(&rest, Part::Text, &mut parts),
         }
@@ -94,13 +97,19 @@ impl AnswerParser {
     /// Gives out what is certain; whether a tag was passed, so that there may be more.
     fn step(&mut self, parts: &mut Vec<Part>) -> bool {
         match self.state {
-            State::Thinking => self.until(END_THINK, State::Text, Part::Thinking, parts),
+            State::Thinking => {
+                let ended = self.until(END_THINK, Part::Thinking, parts).is_some();
+                if ended {
+                    self.enter(State::Text);
+                }
+                ended
+            }
             State::Call => {
                 let Some(at) = self.held.find(END_CALL) else { return false };
                 let rest = self.held.split_off(at + END_CALL.len());
                 let body = std::mem::replace(&mut self.held, rest);
-                parts.extend(self.calls(&body[..at], END_CALL));
-                self.enter(State::Text);
+                self.state = State::Text;
+                self.calls(&body[..at], END_CALL, parts);
                 true
             }
             State::Text => {
@@ -120,23 +129,24 @@ impl AnswerParser {
                     self.give(&text, Part::Text, parts);
                     return false;
                 }
-                self.until(CALL, State::Call, Part::Text, parts)
+                let Some(breaks) = self.until(CALL, Part::Text, parts) else { return false };
+                // Whether a tag comes before it stays as it is: this may be none.
+                (self.state, self.breaks, self.at_start) = (State::Call, breaks, false);
+                true
             }
         }
     }
 
-    /// Gives out text up to a tag. Line breaks before it, and what may become it, stay held.
-    fn until(&mut self, tag: &str, next: State, part: fn(String) -> Part, parts: &mut Vec<Part>) -> bool {
+    /// Gives out text up to a tag, and takes that away; `Some` with the number of line breaks before it where it has come.
+    /// Until then they stay held, and so does what may become the tag.
+    fn until(&mut self, tag: &str, part: fn(String) -> Part, parts: &mut Vec<Part>) -> Option<usize> {
         let found = self.held.find(tag);
         let end = found.unwrap_or_else(|| self.held.len() - overlap(&self.held, tag));
         let sure = self.held[..end].trim_end_matches('\n').len();
         let text = self.held[..sure].to_owned();
         self.give(&text, part, parts);
         self.held.drain(..found.map_or(sure, |at| at + tag.len()));
-        if found.is_some() {
-            self.enter(next);
-        }
-        found.is_some()
+        found.map(|at| at - sure)
     }
 
     fn give(&mut self, text: &str, part: fn(String) -> Part, parts: &mut Vec<Part>) {
@@ -154,13 +164,18 @@ impl AnswerParser {
         self.after_tag = true;
     }
 
-    /// Calls, or the text where it is none.
-    fn calls(&self, body: &str, end: &str) -> Vec<Part> {
+    /// Calls, or the text where it is none, with the line breaks that would have been the call's.
+    fn calls(&mut self, body: &str, end: &str, parts: &mut Vec<Part>) {
         match parse_calls(body, &self.tools) {
             Some(calls) => {
-                calls.into_iter().map(|(name, arguments)| Part::ToolCall { name, arguments }).collect()
+                self.after_tag = true;
+                let calls = calls.into_iter();
+                parts.extend(calls.map(|(name, arguments)| Part::ToolCall { name, arguments }));
             }
-            None => vec![Part::Text(format!("{CALL}{body}{end}"))],
+            None => {
+                let text = format!("{}{CALL}{body}{end}", "\n".repeat(self.breaks));
+                self.give(&text, Part::Text, parts);
+            }
         }
     }
 }

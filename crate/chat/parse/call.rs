@@ -44,18 +44,24 @@ fn first_doubled(text: &str) -> Option<(Value, &str)> {
     Some((value, after.strip_prefix('}').unwrap_or(after)))
 }
 
-/// `{"name": …, "arguments": {…}}`; arguments may be called parameters, be an object written as a string, or be missing
-/// where there is nothing else either.
+/// `{"name": …, "arguments": {…}}`; arguments may be called parameters, be an object written as a string, be null or blank
+/// for none, or be missing where there is nothing else either.
 fn call(value: Value) -> Option<Call> {
     let Value::Object(mut call) = value else { return None };
     let Some(Value::String(name)) = call.remove("name") else { return None };
-    let arguments = match call.remove("arguments").or_else(|| call.remove("parameters")) {
-        None if call.is_empty() => Map::new(),
+    let given = ["arguments", "parameters"].map(|key| call.remove(key));
+    let is_told = given.iter().any(Option::is_some);
+    let arguments = match given.into_iter().flatten().find(|value| !is_blank(value)) {
+        None if is_told || call.is_empty() => Map::new(),
         Some(Value::Object(arguments)) => arguments,
         Some(Value::String(text)) => serde_json::from_str(&text).ok()?,
         _ => return None,
     };
     (!name.is_empty()).then_some((name, arguments))
+}
+
+fn is_blank(value: &Value) -> bool {
+    value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty())
 }
 
 /// `NAME>`, then `<parameter=KEY>VALUE</parameter>` for each argument, then `</function>`. End tags may be missing, as

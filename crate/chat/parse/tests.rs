@@ -76,6 +76,18 @@ fn calls_in_json() {
 }
 
 #[test]
+fn a_call_may_have_null_or_blank_arguments() {
+    for arguments in ["null", "\"\"", "\" \\n\""] {
+        for key in ["arguments", "parameters"] {
+            let answer = format!("<tool_call>\n{{\"name\": \"f\", \"{key}\": {arguments}}}\n</tool_call>");
+            check(false, &tools(), &answer, &[call("f", json!({}))]);
+        }
+    }
+    let both = "<tool_call>{\"name\": \"f\", \"arguments\": null, \"parameters\": {\"a\": 2}}</tool_call>";
+    check(false, &tools(), both, &[call("f", json!({"a": 2}))]);
+}
+
+#[test]
 fn calls_with_the_doubled_braces_of_qwen2_5_s_template() {
     let expected = [call("f", json!({"a": {"b": 1}})), text("Done.")];
     for body in [
@@ -154,6 +166,35 @@ fn what_is_no_call_stays_text() {
 }
 
 #[test]
+fn line_breaks_around_what_is_no_call_stay() {
+    let broken = "<tool_call>\n{\"name\": \"f\",\n</tool_call>";
+    let whole = "<tool_call>{\"name\": \"f\"}</tool_call>";
+    for answer in [
+        format!("Write\n\n{broken}\n\nso.\n"),
+        format!("\n{broken}\n"),
+        format!("{broken}\n\n{broken}"),
+        "Or\n\n<tool_call>\n{\"name\"".to_owned(),
+    ] {
+        check(false, &tools(), &answer, &[text(&answer)]);
+    }
+    // Those of another tag are its own.
+    check(
+        false,
+        &tools(),
+        &format!("{whole}\n{broken}\nx"),
+        &[call("f", json!({})), text(&format!("{broken}\nx"))],
+    );
+    check(
+        false,
+        &tools(),
+        &format!("{broken}\n\n{whole}\nx"),
+        &[text(broken), call("f", json!({})), text("x")],
+    );
+    let thought = format!("<think>\nhm\n</think>\n\n{broken}");
+    check(false, &tools(), &thought, &[thinking("hm"), text(broken)]);
+}
+
+#[test]
 fn nothing_panics_and_no_text_is_lost() {
     arbtest::arbtest(|u| {
         const PIECES: [&str; 12] = [
@@ -180,6 +221,9 @@ fn nothing_panics_and_no_text_is_lost() {
             .sum();
         let in_calls = whole.iter().filter(|p| matches!(p, Part::ToolCall { .. })).count();
         assert!(in_calls > 0 || shown == answer.matches('x').count(), "{answer:?}");
+        if in_calls == 0 && !answer.trim_start().starts_with(THINK) && !answer.is_empty() {
+            assert_eq!(whole, [text(&answer)]);
+        }
         Ok(())
     });
 }
