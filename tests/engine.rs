@@ -284,6 +284,20 @@ fn text_stops_before_a_stop_string() {
 }
 
 #[test]
+fn code_is_filled_in_until_the_next_example_begins() {
+    let mut engine = load(512);
+    let prompt = engine.tokenize("<|fim_prefix|>Hello<|fim_suffix|>.<|fim_middle|>", true).unwrap();
+    let mut next = |marker: &str| {
+        let id = engine.tokenize(marker, true).unwrap()[0];
+        let options = GenerateOptions { logit_bias: vec![(id, 1000.0)], ignore_eos: false, ..greedy(3) };
+        let outcome = answer(&mut engine, &prompt, &options);
+        (outcome.finish, outcome.ids.len())
+    };
+    assert_eq!(["<|fim_prefix|>", "<|fim_suffix|>"].map(&mut next), [(Finish::Stop, 0); 2]);
+    assert_eq!(next("<|fim_middle|>"), (Finish::Length, 3));
+}
+
+#[test]
 fn logprobs_are_those_of_the_logits() {
     let mut engine = load(512);
     let prompt = ids(1, 20);

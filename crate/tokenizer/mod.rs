@@ -72,8 +72,17 @@ impl fmt::Debug for Tokenizer {
     }
 }
 
-/// Tokens that end an answer wherever a vocabulary has them: of a turn, of a text, and of code being filled in.
-const END_TOKENS: [&str; 5] = ["<|im_end|>", "<|endoftext|>", "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>"];
+/// Tokens that end an answer wherever a vocabulary has them: of a turn, of a text, and of code being filled in, where a
+/// model goes on with the next example. `<|fim_middle|>` is not among them: what is filled in follows it.
+const END_TOKENS: [&str; 7] = [
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<|fim_prefix|>",
+    "<|fim_suffix|>",
+    "<|fim_pad|>",
+    "<|repo_name|>",
+    "<|file_sep|>",
+];
 
 impl Tokenizer {
     /// Builds the tokenizer that a file's metadata describes (`tokenizer.ggml.*`).

@@ -119,6 +119,15 @@ fn end_tokens_are_the_file_s_and_the_known_ones() {
 }
 
 #[test]
+fn code_that_is_filled_in_ends_where_the_next_example_begins() {
+    let markers = ["<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>"].map(|text| (text, 4));
+    let t = Tokenizer::from_metadata(&metadata(&MERGES, &markers)).unwrap();
+    assert_eq!(t.end_tokens(), [260, 262, 263]);
+    let prompt = t.encode("<|fim_prefix|>h<|fim_suffix|>l<|fim_middle|>", Special::All).unwrap();
+    assert_eq!([prompt[0], prompt[2], prompt[4]], [260, 262, 261]);
+}
+
+#[test]
 fn a_vocabulary_without_a_byte_refuses_the_byte_only() {
     let mut m = metadata(&[], &[]);
     let tokens: StringArray =
