@@ -166,13 +166,15 @@ fn random_weight(rng: &mut Rng, weight: &Weight) -> Result<Vec<u8>> {
     let by = if weight.name.contains("attn_output") { 8.0 } else { 1.0 };
     if weight.kind == WeightKind::Vector {
         let values: Vec<f32> = rng.values(n).iter().map(|v| 1.0 + 0.1 * v).collect();
-        return Ok(match weight.ty {
-            GgmlType::F16 => values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect(),
-            GgmlType::Bf16 => values.iter().flat_map(|&v| half::bf16::from_f32(v).to_le_bytes()).collect(),
-            _ => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        });
+        return Ok(floats(weight.ty, &values));
     }
     let format = weight.ty.format();
+    if format.block_elems == 1 {
+        // Random bits would be of all magnitudes: attention would turn on last digits.
+        let size = by * (3.0 / weight.cols as f32).sqrt();
+        let values: Vec<f32> = rng.values(n).iter().map(|v| size * v).collect();
+        return Ok(floats(weight.ty, &values));
+    }
     let scaled = |rng: &mut Rng, by: f32| {
         blocks(rng, weight.ty, n / format.block_elems, |rng| {
             half::f16::from_f32(by * (1.0 + 0.2 * rng.value())).to_bits().to_le_bytes()
@@ -183,6 +185,14 @@ fn random_weight(rng: &mut Rng, weight: &Weight) -> Result<Vec<u8>> {
     quant::decode(weight.ty, &scaled(rng, 0.0625), &mut values)?;
     let size = (values.iter().map(|v| v * v).sum::<f32>() / n as f32).sqrt();
     Ok(scaled(rng, by * 0.0625 / size / (weight.cols as f32).sqrt()))
+}
+
+fn floats(ty: GgmlType, values: &[f32]) -> Vec<u8> {
+    match ty {
+        GgmlType::F16 => values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect(),
+        GgmlType::Bf16 => values.iter().flat_map(|&v| half::bf16::from_f32(v).to_le_bytes()).collect(),
+        _ => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+    }
 }
 
 /// `|got - want| / |want|`; infinite where they are of different length.
